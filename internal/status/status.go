@@ -1,0 +1,162 @@
+// Package status has the rows that the console, the metrics and the operator's scripts are made of: plain values, filled
+// by internal/control, rendered by admin and internal/metrics. Ages and times are time.Time (zero = never); the renderer
+// turns them into "...-ms-ago". Names and units follow the console's documentation.
+package status
+
+import "time"
+
+// Pool is a row of PROXY POOLS.
+type Pool struct {
+	Name     string
+	Listen   string
+	State    string // up, degraded, rejecting, paused, loading
+	Cause    string // of any state but up
+	Since    time.Time
+	Source   string // file, manager, servers
+	Version  uint64 // of the manager's topology; 0 elsewhere
+	Groups   int
+	GroupsUp int
+	Clients  int
+	Inflight int // requests sent to servers and not answered
+	Held     int // requests waiting for a master
+	Requests uint64
+	Errors   uint64 // answers that the proxy itself made because something failed
+	Epoch    uint64 // the highest config-epoch of its groups
+}
+
+// Master is a row of PROXY MASTERS.
+type Master struct {
+	Pool       string
+	Group      string
+	Master     string // host:port, "" if there is none
+	State      string // up, resolving, verifying, suspect, holding, none
+	Cause      string
+	Since      time.Time // of State
+	VerifiedAt time.Time // last ROLE that said master
+	Epoch      uint64
+	Generation uint64
+	Source     string // sentinel, operator, file
+	Switches   uint64
+	LastSwitch time.Time
+	SwitchTook time.Duration // from the first sign to the snapshot applied
+	Authority  string        // held, witnessed, lost, none (no sentinel pool)
+	LeaseUntil time.Time
+	Held       int
+	HeldBytes  int64
+	OldestHeld time.Duration
+	Inflight   int
+	Links      int // server connections that are up
+	Requests   uint64
+	Retried    uint64
+	Failed     uint64
+}
+
+// Sentinel is a row of PROXY SENTINELS.
+type Sentinel struct {
+	Pool      string
+	Address   string
+	State     string // dialing, subscribing, resolving, watching, backoff
+	Cause     string
+	Since     time.Time
+	Active    bool
+	LastPong  time.Time
+	Missed    int
+	RTT       time.Duration
+	Rotations int
+	Tilt      bool
+}
+
+// Manager is a row of PROXY MANAGER.
+type Manager struct {
+	Pool          string
+	Address       string
+	Cluster       string
+	State         string
+	Cause         string
+	Since         time.Time
+	Active        bool
+	Version       uint64
+	Applied       uint64
+	LastHeartbeat time.Time
+	Rejected      uint64
+}
+
+// Route is a row of PROXY ROUTE.
+type Route struct {
+	Key    string
+	Tag    string
+	Hash   uint32
+	Group  string
+	Master string
+}
+
+// Process is what PROXY INFO says of the process as a whole.
+type Process struct {
+	Version       string
+	ProxyID       string
+	PID           int
+	Started       time.Time
+	ConfigFile    string
+	ConfigDigest  string
+	ConfigLoaded  time.Time
+	ConfigError   string // of the last reload that was refused, "" if none
+	ConfigRefused time.Time
+	Loops         []Loop
+	Limits        []Limit
+	LogLevel      string
+	Serial        uint64 // of the snapshot that every loop serves
+}
+
+// Loop is one event loop.
+type Loop struct {
+	ID          int
+	Clients     int
+	Links       int
+	Iterations  uint64
+	Requests    uint64
+	BufferBytes int64 // in use
+	BufferIdle  int64 // kept for the next burst
+}
+
+// Limit is a bound and how much of it is used: every limit of the process is a row of PROXY INFO limits.
+type Limit struct {
+	Name  string // client_connections, memory, hold_requests{pool=...,group=...}
+	Unit  string // connections, bytes, requests
+	Used  int64
+	Max   int64  // 0 = none
+	Hits  uint64 // how often it was reached
+	Scope string // process, or pool 'x', or pool 'x' group 'y'
+}
+
+// Command is the count of one command at one pool.
+type Command struct {
+	Pool    string
+	Command string
+	Calls   uint64
+	Errors  uint64 // error replies, the servers' and the proxy's
+}
+
+// Latency is a histogram of request durations of a pool: Buckets[i] counts those <= Bounds[i].
+type Latency struct {
+	Pool    string
+	Bounds  []time.Duration // ascending
+	Buckets []uint64        // not cumulative; one longer than Bounds: the last is the overflow
+	Sum     time.Duration
+	Count   uint64
+}
+
+// Totals are the counters of one pool that have no other row.
+type Totals struct {
+	Pool                string
+	Accepted            uint64
+	Rejected            map[string]uint64 // connections refused, by reason
+	ReceivedBytes       uint64            // from clients
+	SentBytes           uint64            // to clients
+	ServerReceivedBytes uint64
+	ServerSentBytes     uint64
+	Errors              map[string]uint64 // the proxy's own errors, by code: timeout, held-timeout, hold-full, unknown-outcome, no-master, protocol ...
+	LateReplies         uint64            // dropped
+	Retried             uint64
+	Dials               uint64
+	DialErrors          uint64
+}
