@@ -1,0 +1,74 @@
+# respgate: see README.md. Everything here works on a fresh Debian machine that has Go, make and git.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# The version is stamped by -X above: a checkout owned by somebody else must not break the build.
+BUILD := go build -buildvcs=false
+UNIT  := $$(go list ./... | grep -v '^respgate/tests/')
+FUZZTIME ?= 20s
+
+.PHONY: run build test check bench fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
+
+## run: a lab on loopback (two groups, three sentinels, a manager, one proxy) in the foreground; Ctrl-C ends all of it
+run:
+	@scripts/install-deps run
+	@$(MAKE) --no-print-directory build
+	@exec bin/respgate lab
+
+## build: bin/respgate and bin/respgate-manager, static
+build:
+	@mkdir -p bin
+	CGO_ENABLED=0 $(BUILD) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
+
+## test: every check and every test
+test: deps format vet portable staticcheck unit plain e2e
+	@echo 'all checks and tests passed'
+
+## check: format, vet, staticcheck, the race detector, known vulnerabilities
+check: deps format vet portable staticcheck unit vulncheck
+
+## bench: the benchmarks of all packages
+bench:
+	go test -run '^$$' -bench . -benchmem $(UNIT)
+
+## fuzz: every fuzz target for FUZZTIME (20s)
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf bin
+
+deps:
+	@scripts/install-deps test
+
+format:
+	@scripts/check-format
+
+vet:
+	go vet ./...
+
+# The poller of other systems than Linux has to build, tests included, although it runs only there.
+portable:
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(BUILD) ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./engine/...
+
+staticcheck:
+	go tool -modfile=tools.mod staticcheck ./...
+
+vulncheck:
+	@scripts/check-vulnerabilities
+
+# The race detector sees the packages' own tests; the promises about allocations hold only without it, hence `plain`.
+unit:
+	go test -race -timeout 10m $(UNIT)
+
+plain:
+	go test -timeout 5m ./engine/... ./tests/arch/... ./tests/harness/... ./tests/nutcracker/...
+
+# Real redis-server, redis-sentinel and the built programs.
+e2e:
+	go test -timeout 10m ./tests/e2e/...
