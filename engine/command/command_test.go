@@ -1,0 +1,262 @@
+package command
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"respgate/engine/resp"
+)
+
+// frameOf lays the arguments into one frame, apart from each other as in a real request.
+func frameOf(args ...string) (frame []byte, spans []resp.Span) {
+	for _, a := range args {
+		frame = append(frame, "$\r\n"...)
+		spans = append(spans, resp.Span{Off: uint32(len(frame)), Len: uint32(len(a))})
+		frame = append(frame, a...)
+	}
+	return append(frame, "\r\n"...), spans
+}
+
+// find resolves the first one or two words of a request.
+func find(t testing.TB, args []string) *Command {
+	t.Helper()
+	c := Lookup([]byte(args[0]))
+	if c != nil && c.Container() && len(args) > 1 {
+		c = c.Sub([]byte(args[1]))
+	}
+	if c == nil {
+		t.Fatalf("%v: no such command", args)
+	}
+	return c
+}
+
+func TestLookup(t *testing.T) {
+	for _, c := range All() {
+		container, sub, isSub := strings.Cut(c.Name, "|")
+		for _, spell := range []func(string) string{strings.ToLower, strings.ToUpper, alternate} {
+			got := Lookup([]byte(spell(container)))
+			if isSub && got != nil {
+				got = got.Sub([]byte(spell(sub)))
+			}
+			if got != c {
+				t.Errorf("%s spelt %s: got %v", c.Name, spell(c.Name), got)
+			}
+		}
+	}
+}
+
+func alternate(s string) string {
+	b := []byte(s)
+	for i := range b {
+		if i%2 == 0 {
+			b[i] = strings.ToUpper(string(b[i]))[0]
+		}
+	}
+	return string(b)
+}
+
+func TestLookupUnknown(t *testing.T) {
+	for _, name := range []string{
+		"", "g", "ge", "gett", "get ", " get", "get\x00", "client|setname", "\xe7\xe5\xf4", "\x07et", "mge", "mgett", "georadiusbymembex",
+		"georadiuSbXmember", "georadiusbymember_r", "georadiusbyXmember_ro", strings.Repeat("a", 255), strings.Repeat("get", 200), "unknown",
+	} {
+		if c := Lookup([]byte(name)); c != nil {
+			t.Errorf("%q: got %s", name, c.Name)
+		}
+	}
+	client := Lookup([]byte("client"))
+	for _, name := range []string{"", "setnam", "setnamee", "get", "client", "maint_notificationz", "maint_nXtifications"} {
+		if c := client.Sub([]byte(name)); c != nil {
+			t.Errorf("client %q: got %s", name, c.Name)
+		}
+	}
+	if c := Lookup([]byte("get")).Sub([]byte("help")); c != nil {
+		t.Errorf("get help: got %s", c.Name)
+	}
+}
+
+// TestLookupOneByteOff turns each byte of each name into every other: nothing but the letter's other case may be found, or another command.
+func TestLookupOneByteOff(t *testing.T) {
+	byName := map[string]*Command{}
+	for _, c := range All() {
+		byName[c.Name] = c
+	}
+	for name := range byName {
+		b := []byte(name)
+		for i := range b {
+			was := b[i]
+			for v := range 256 {
+				b[i] = byte(v)
+				want := byName[asciiLower(b)]
+				if want != nil && strings.Contains(want.Name, "|") {
+					want = nil
+				}
+				if got := Lookup(b); got != want {
+					t.Fatalf("%q: got %v, want %v", b, got, want)
+				}
+			}
+			b[i] = was
+		}
+	}
+}
+
+func asciiLower(b []byte) string {
+	out := slices.Clone(b)
+	for i, c := range out {
+		if 'A' <= c && c <= 'Z' {
+			out[i] = c + 32
+		}
+	}
+	return string(out)
+}
+
+func TestTable(t *testing.T) {
+	all := All()
+	if len(all) != Count() || !slices.IsSortedFunc(all, func(a, b *Command) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Fatalf("%d commands, Count says %d; or they are not in order", len(all), Count())
+	}
+	for i, c := range all {
+		if int(c.ID) != i+1 {
+			t.Errorf("%s: ID %d, want %d", c.Name, c.ID, i+1)
+		}
+		needsReason := c.Route == RouteRefused || c.Route == RouteFanout || c.Route == RouteSession
+		if needsReason != (c.Reason != "") {
+			t.Errorf("%s: route %v, reason %q", c.Name, c.Route, c.Reason)
+		}
+		findsKeys := c.First > 0 || c.finder != nil || len(c.specs) > 0
+		if split := c.Route >= RouteKeyed && c.Route <= RouteSum; split && !findsKeys {
+			t.Errorf("%s: route %v, and no way to find its keys", c.Name, c.Route)
+		}
+		if (c.First > 0) != (c.Step > 0) || c.First == 0 && c.Last != 0 {
+			t.Errorf("%s: range %d %d %d", c.Name, c.First, c.Last, c.Step)
+		}
+		if c.Flags.Has(FlagWrite | FlagReadOnly) {
+			t.Errorf("%s: writes and reads only", c.Name)
+		}
+		if c.Retry && (!c.Flags.Has(FlagReadOnly) || c.Flags&FlagCursor != 0) {
+			t.Errorf("%s: may not be sent again", c.Name)
+		}
+		if c.Container() != c.Flags.Has(FlagContainer) {
+			t.Errorf("%s: container %v, flags %b", c.Name, c.Container(), c.Flags)
+		}
+	}
+}
+
+// TestRoutes pins the routes that the engine and the documents rely on.
+func TestRoutes(t *testing.T) {
+	routes := map[Route]string{
+		RouteLocal: `ping echo quit auth select hello reset time command command|docs command|getkeys client|id client|setname client|getname
+			client|setinfo client|info client|list client|kill client|help client|no-evict client|no-touch client|maint_notifications client|capa
+			info config|get readonly readwrite cluster|info cluster|slots cluster|nodes cluster|shards slowlog|get latency|latest acl|whoami`,
+		RouteKeyed: `get set getex incr append hset hexpire lpush sadd zadd xadd xread xreadgroup pfadd pfmerge geoadd setbit sort sort_ro georadius
+			rename copy msetnx msetex smove lmove zunionstore eval evalsha eval_ro fcall fcall_ro object|encoding xinfo|stream xgroup|create
+			memory|usage dump restore bitop lmpop zmpop sintercard spublish json.mget vsim delifeq expire ttl type`,
+		RouteMGet: "mget", RouteMSet: "mset", RouteSum: "del unlink touch exists",
+		RouteFanout: "dbsize keys flushall flushdb scan randomkey script|load script|exists publish pubsub|channels function|load lolwut object|help",
+		RouteSession: `multi exec discard watch unwatch blpop brpop blmove brpoplpush blmpop bzpopmin bzpopmax bzmpop blmovem subscribe psubscribe
+			ssubscribe unsubscribe punsubscribe sunsubscribe monitor wait waitaof client|tracking client|caching client|reply`,
+		RouteRefused: `shutdown replicaof slaveof debug failover psync sync replconf bgsave save module|load config|set acl|setuser acl migrate swapdb
+			move restore-asking pfdebug pfselftest client config role lastsave memory|stats asking`,
+	}
+	for route, names := range routes {
+		for name := range strings.FieldsSeq(names) {
+			c := find(t, strings.SplitN(name, "|", 2))
+			if c.Route != route {
+				t.Errorf("%s: route %v, want %v", name, c.Route, route)
+			}
+		}
+	}
+}
+
+func TestRetry(t *testing.T) {
+	for name, want := range map[string]bool{
+		"get": true, "mget": true, "exists": true, "hgetall": true, "xrange": true, "keys": true, "sort_ro": true, "object encoding": true,
+		"set": false, "getdel": false, "incr": false, "scan": false, "sscan": false, "hscan": false, "zscan": false, "eval": false, "sort": false,
+		"blpop": false, "multi": false, "ping": false, "eval_ro": true, "fcall_ro": true, "georadius": false, "georadius_ro": true,
+	} {
+		if c := find(t, strings.Fields(name)); c.Retry != want {
+			t.Errorf("%s: retry %v", name, c.Retry)
+		}
+	}
+}
+
+func TestArityOK(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		argc int
+		want bool
+	}{{"get", 2, true}, {"get", 1, false}, {"get", 3, false}, {"mget", 1, false}, {"mget", 2, true}, {"mget", 9, true}, {"command", 1, true}} {
+		if got := Lookup([]byte(c.name)).ArityOK(c.argc); got != c.want {
+			t.Errorf("%s with %d arguments: %v", c.name, c.argc, got)
+		}
+	}
+}
+
+func TestRouteString(t *testing.T) {
+	var got []string
+	for r := RouteRefused; r <= RouteSession+1; r++ {
+		got = append(got, r.String())
+	}
+	want := []string{"refused", "local", "keyed", "mget", "mset", "sum", "fanout", "session", "unknown"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestFlagNames(t *testing.T) {
+	got := Lookup([]byte("XREAD")).Flags.AppendNames(nil)
+	if d := cmp.Diff([]string{"readonly", "blocking", "movablekeys"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	name, sub, unknown := []byte("ZUNIONSTORE"), []byte("MAINT_NOTIFICATIONS"), []byte("nosuchcommand")
+	client := Lookup([]byte("client"))
+	if n := testing.AllocsPerRun(100, func() { Lookup(name); Lookup(unknown); client.Sub(sub) }); n != 0 {
+		t.Errorf("look-up: %v allocations", n)
+	}
+	keys := make([]int32, 0, 16)
+	for _, request := range []string{
+		"mget a b c", "zunionstore d 2 a b", "xread block 0 streams a b 0 0", "sort a by b store c", "georadius a 1 1 1 m store b",
+		"migrate h 1 \x00 0 1 keys a b", "eval x 1 a",
+	} {
+		args := strings.Fields(request)
+		frame, spans := frameOf(args...)
+		c := find(t, args)
+		if n := testing.AllocsPerRun(100, func() { keys, _ = c.Keys(keys[:0], frame, spans); c.Blocks(frame, spans) }); n != 0 {
+			t.Errorf("%s: %v allocations", request, n)
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	var mix [][]byte
+	for n := range strings.FieldsSeq("GET set MGET hgetall ZADD expire LPUSH zrangebyscore INCR del EXISTS evalsha ping HSET GEORADIUSBYMEMBER nosuch") {
+		mix = append(mix, []byte(n))
+	}
+	var c *Command
+	for i := 0; b.Loop(); i++ {
+		c = Lookup(mix[i&15])
+	}
+	_ = c
+}
+
+func BenchmarkSub(b *testing.B) {
+	client, name := Lookup([]byte("client")), []byte("SETNAME")
+	for b.Loop() {
+		client.Sub(name)
+	}
+}
+
+func BenchmarkKeysMGet10(b *testing.B) {
+	frame, args := frameOf(strings.Fields("MGET a b c d e f g h i j")...)
+	c := Lookup([]byte("mget"))
+	keys := make([]int32, 0, 16)
+	for b.Loop() {
+		keys, _ = c.Keys(keys[:0], frame, args)
+	}
+}
