@@ -6,8 +6,8 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# The version is stamped by -X above: a checkout owned by somebody else must not break the build.
-BUILD := go build -buildvcs=false
+# The version is stamped by -X: asking git as well would fail in a checkout that somebody else owns.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
 UNIT  := $$(go list ./... | grep -v '^respgate/tests/')
 FUZZTIME ?= 20s
 
@@ -22,7 +22,7 @@ run:
 ## build: bin/respgate and bin/respgate-manager, static
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 $(BUILD) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
 
 ## test: every check and every test
 test: deps format vet portable staticcheck unit plain e2e
@@ -53,7 +53,7 @@ vet:
 
 # The poller of other systems than Linux has to build, tests included, although it runs only there.
 portable:
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(BUILD) ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./engine/...
 
 staticcheck:

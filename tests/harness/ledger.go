@@ -1,0 +1,414 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// LedgerOptions of a load.
+type LedgerOptions struct {
+	Addr     string // of the pool
+	Password string
+	Groups   []string
+	Route    func(keys []string) []string // the group of each key, as the proxy says
+	Workers  int                          // connections per group; 4
+	Interval time.Duration                // between two requests of one connection; 5ms
+}
+
+// Ledger is a load that keeps books: what was acknowledged, what failed and how, and for how long nothing succeeded.
+// Each worker has one connection and keys of its own, all in one group, so it knows what must be there in the end.
+type Ledger struct {
+	options LedgerOptions
+	t       testing.TB
+	workers []*worker
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	groups  map[string]*groupBook
+}
+
+// groupBook is what all workers of one group saw.
+type groupBook struct {
+	mu      sync.Mutex
+	ok      int
+	errors  map[string]int
+	last    time.Time // of the last success
+	outage  time.Duration
+	slowest time.Duration
+}
+
+// GroupReport is the outcome for one group.
+type GroupReport struct {
+	Group      string
+	Requests   int            // answered as they should be
+	Errors     map[string]int // by text, digits made N
+	Outage     time.Duration  // the longest time without a success
+	Slowest    time.Duration  // request that succeeded
+	Lost       int            // acknowledged writes that are not there
+	Duplicates int            // writes that are there more often than they were sent
+	Stale      int            // reads that were older than an acknowledged write
+	Wrong      int            // replies that belong to another request: never acceptable
+}
+
+// Failed counts the requests that did not succeed.
+func (r GroupReport) Failed() int {
+	n := 0
+	for _, c := range r.Errors {
+		n += c
+	}
+	return n
+}
+
+func (r GroupReport) String() string {
+	var errs []string
+	for text, n := range r.Errors {
+		errs = append(errs, fmt.Sprintf("%d x %s", n, text))
+	}
+	sort.Strings(errs)
+	return fmt.Sprintf("%s: %d requests, outage %v, slowest %v, %d errors [%s], lost acknowledged writes %d, duplicates %d, stale reads %d, wrong replies %d",
+		r.Group, r.Requests, r.Outage.Round(time.Millisecond), r.Slowest.Round(time.Millisecond), r.Failed(), strings.Join(errs, "; "),
+		r.Lost, r.Duplicates, r.Stale, r.Wrong)
+}
+
+// StartLedger starts the load; it runs until Finish, or until the test ends.
+func StartLedger(t testing.TB, o LedgerOptions) *Ledger {
+	t.Helper()
+	if o.Workers == 0 {
+		o.Workers = 4
+	}
+	if o.Interval == 0 {
+		o.Interval = 5 * time.Millisecond
+	}
+	l := &Ledger{options: o, t: t, stop: make(chan struct{}), groups: map[string]*groupBook{}}
+	now := time.Now()
+	for _, g := range o.Groups {
+		l.groups[g] = &groupBook{errors: map[string]int{}, last: now}
+	}
+	for i, tag := range l.tags() {
+		w := &worker{ledger: l, tag: tag, group: o.Groups[i%len(o.Groups)], pushed: map[string]bool{}}
+		l.workers = append(l.workers, w)
+		l.wg.Go(w.run)
+	}
+	t.Cleanup(l.halt)
+	return l
+}
+
+// tags finds a hash tag for each worker such that worker i's keys live in group i modulo the number of groups.
+func (l *Ledger) tags() []string {
+	l.t.Helper()
+	var candidates []string
+	for i := range 400 {
+		candidates = append(candidates, fmt.Sprintf("{w%d}", i))
+	}
+	free := map[string][]string{}
+	for i, g := range l.options.Route(candidates) {
+		free[g] = append(free[g], candidates[i])
+	}
+	tags := make([]string, len(l.options.Groups)*l.options.Workers)
+	for i := range tags {
+		g := l.options.Groups[i%len(l.options.Groups)]
+		if len(free[g]) == 0 {
+			l.t.Fatalf("too few of 400 keys go to group %s", g)
+		}
+		tags[i], free[g] = free[g][0], free[g][1:]
+	}
+	return tags
+}
+
+func (l *Ledger) halt() {
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.wg.Wait()
+}
+
+// Progress waits until each of the groups (none: all) has answered n more requests.
+func (l *Ledger) Progress(n int, groups ...string) {
+	l.t.Helper()
+	if len(groups) == 0 {
+		groups = l.options.Groups
+	}
+	want := map[string]int{}
+	for _, g := range groups {
+		want[g] = l.groups[g].count() + n
+	}
+	Eventually(l.t, 2*Patience, fmt.Sprintf("%d more requests succeed", n), func() error {
+		for _, g := range groups {
+			if have := l.groups[g].count(); have < want[g] {
+				return fmt.Errorf("group %s: %d to go; errors %v", g, want[g]-have, l.groups[g].failures())
+			}
+		}
+		return nil
+	})
+}
+
+// Failures are the errors so far in a group, by text.
+func (l *Ledger) Failures(group string) map[string]int { return l.groups[group].failures() }
+
+// Finish stops the load and compares the books with what the masters have. masters maps each group to its server.
+func (l *Ledger) Finish(masters map[string]*Redis) []GroupReport {
+	l.t.Helper()
+	l.halt()
+	reports := make([]GroupReport, len(l.options.Groups))
+	for i, g := range l.options.Groups {
+		b := l.groups[g]
+		b.mu.Lock()
+		reports[i] = GroupReport{Group: g, Requests: b.ok, Errors: b.errors, Slowest: b.slowest, Outage: max(b.outage, time.Since(b.last))}
+		b.mu.Unlock()
+	}
+	for _, w := range l.workers {
+		i := slices.Index(l.options.Groups, w.group)
+		r := &reports[i]
+		r.Stale += w.stale
+		r.Wrong += w.wrong
+		m := masters[w.group]
+		if m == nil {
+			l.t.Fatalf("no master given for group %s", w.group)
+		}
+		w.audit(m, r)
+	}
+	for _, r := range reports {
+		l.t.Log(r)
+	}
+	return reports
+}
+
+func (b *groupBook) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ok
+}
+
+func (b *groupBook) failures() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := map[string]int{}
+	for k, v := range b.errors {
+		c[k] = v
+	}
+	return c
+}
+
+func (b *groupBook) success(took time.Duration) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ok++
+	b.outage = max(b.outage, now.Sub(b.last))
+	b.slowest = max(b.slowest, took)
+	b.last = now
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
+
+func (b *groupBook) failure(err error) {
+	if ne, ok := errors.AsType[*net.OpError](err); ok {
+		err = fmt.Errorf("connection: %s: %w", ne.Op, ne.Err)
+	}
+	text := digits.ReplaceAllString(err.Error(), "N")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errors[text]++
+}
+
+const keysPerWorker = 8
+
+// worker sends one request at a time and knows what its keys must hold.
+type worker struct {
+	ledger *Ledger
+	tag    string
+	group  string
+	conn   *Conn
+
+	sets   [keysPerWorker]struct{ acked, sent int } // the newest sequence number acknowledged, and sent
+	counts [keysPerWorker]struct{ acked, unknown int }
+	pushed map[string]bool // element -> acknowledged
+	seq    int
+	stale  int
+	wrong  int
+}
+
+func (w *worker) run() {
+	tick := time.NewTicker(w.ledger.options.Interval)
+	defer tick.Stop()
+	defer func() {
+		if w.conn != nil {
+			w.conn.Close()
+		}
+	}()
+	book := w.ledger.groups[w.group]
+	for {
+		select {
+		case <-w.ledger.stop:
+			return
+		case <-tick.C:
+		}
+		began := time.Now()
+		if err := w.step(); err != nil {
+			book.failure(err)
+			continue
+		}
+		book.success(time.Since(began))
+	}
+}
+
+// do sends one request; an error reply is an error. A broken connection is replaced at the next request.
+func (w *worker) do(args ...string) (Reply, error) {
+	if w.conn == nil {
+		c, err := Dial(w.ledger.options.Addr)
+		if err != nil {
+			return Reply{}, err
+		}
+		if p := w.ledger.options.Password; p != "" {
+			if r, err := c.Do("AUTH", p); err != nil || r.Err() != nil {
+				c.Close()
+				return r, errors.Join(err, r.Err())
+			}
+		}
+		w.conn = c
+	}
+	r, err := w.conn.Do(args...)
+	if err != nil {
+		w.conn.Close()
+		w.conn = nil
+		return r, fmt.Errorf("connection: %w", err)
+	}
+	return r, r.Err()
+}
+
+func (w *worker) key(kind string, i int) string { return fmt.Sprintf("%s:%s%d", w.tag, kind, i) }
+
+func (w *worker) step() error {
+	w.seq++
+	i := (w.seq / 4) % keysPerWorker
+	switch w.seq % 4 {
+	case 0:
+		return w.set(i)
+	case 1:
+		return w.get(i)
+	case 2:
+		return w.incr(i)
+	}
+	return w.push()
+}
+
+func (w *worker) set(i int) error {
+	w.sets[i].sent++
+	n := w.sets[i].sent
+	r, err := w.do("SET", w.key("s", i), w.value(i, n))
+	if err != nil {
+		return err
+	}
+	if r.Kind != '+' || r.Str != "OK" {
+		w.wrong++
+	}
+	w.sets[i].acked = n
+	return nil
+}
+
+func (w *worker) value(i, n int) string { return fmt.Sprintf("%s/%d/%d", w.tag, i, n) }
+
+func (w *worker) get(i int) error {
+	r, err := w.do("GET", w.key("s", i))
+	if err != nil {
+		return err
+	}
+	n, ok := w.read(i, r)
+	switch {
+	case !ok:
+		w.wrong++
+	case n < w.sets[i].acked:
+		w.stale++
+	}
+	return nil
+}
+
+// read gives the sequence number in the value of key i; false if the value cannot have come from this worker.
+func (w *worker) read(i int, r Reply) (int, bool) {
+	if r.Null {
+		return 0, true
+	}
+	rest, ok := strings.CutPrefix(r.Str, fmt.Sprintf("%s/%d/", w.tag, i))
+	n, err := strconv.Atoi(rest)
+	return n, ok && r.Kind == '$' && err == nil && n <= w.sets[i].sent
+}
+
+func (w *worker) incr(i int) error {
+	r, err := w.do("INCR", w.key("c", i))
+	if err != nil {
+		w.counts[i].unknown++
+		return err
+	}
+	if r.Kind != ':' {
+		w.wrong++
+	}
+	w.counts[i].acked++
+	return nil
+}
+
+func (w *worker) push() error {
+	id := strconv.Itoa(w.seq)
+	w.pushed[id] = false
+	r, err := w.do("RPUSH", w.tag+":l", id)
+	if err != nil {
+		return err
+	}
+	if r.Kind != ':' {
+		w.wrong++
+	}
+	w.pushed[id] = true
+	return nil
+}
+
+// audit reads everything back from the group's master and adds what is missing or twice to the report.
+func (w *worker) audit(m *Redis, r *GroupReport) {
+	for i := range keysPerWorker {
+		n, ok := w.read(i, m.must(w, "GET", w.key("s", i)))
+		switch {
+		case !ok:
+			r.Wrong++
+		case n < w.sets[i].acked:
+			r.Lost++
+		}
+		have := 0
+		if v := m.must(w, "GET", w.key("c", i)); !v.Null {
+			have, _ = strconv.Atoi(v.Str)
+		}
+		c := w.counts[i]
+		r.Lost += max(0, c.acked-have)
+		r.Duplicates += max(0, have-c.acked-c.unknown)
+	}
+	seen := map[string]int{}
+	for _, e := range m.must(w, "LRANGE", w.tag+":l", "0", "-1").Elems {
+		seen[e.Str]++
+	}
+	for id, acked := range w.pushed {
+		if acked && seen[id] == 0 {
+			r.Lost++
+		}
+		if seen[id] > 1 {
+			r.Duplicates += seen[id] - 1
+		}
+		delete(seen, id)
+	}
+	r.Wrong += len(seen)
+}
+
+func (r *Redis) must(w *worker, args ...string) Reply {
+	w.ledger.t.Helper()
+	reply, err := r.Ask(args...)
+	if err != nil {
+		w.ledger.t.Fatalf("read back from %s: %s: %v", r.Name, args[0], err)
+	}
+	return reply
+}

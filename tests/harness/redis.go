@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisOptions of a server; the zero value is a master without a password.
+type RedisOptions struct {
+	ReplicaOf *Redis
+	Password  string   // requirepass and masterauth
+	Config    []string // further lines of redis.conf
+}
+
+// Redis is a real redis-server. It keeps nothing on disk but its configuration, which Sentinel rewrites: a server that
+// is killed and restarted comes back with the role it had, and empty.
+type Redis struct {
+	*Process
+	Port     int
+	Password string
+	t        testing.TB
+}
+
+// StartRedis starts a server and waits until it answers.
+func StartRedis(t testing.TB, o RedisOptions) *Redis {
+	t.Helper()
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "redis.conf")
+	port := Port(t)
+	lines := []string{
+		"bind 127.0.0.1", fmt.Sprintf("port %d", port), "dir " + dir, "daemonize no", "save \"\"", "appendonly no",
+		"enable-debug-command yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
+	}
+	if o.Password != "" {
+		lines = append(lines, "requirepass "+o.Password, "masterauth "+o.Password)
+	}
+	if o.ReplicaOf != nil {
+		lines = append(lines, fmt.Sprintf("replicaof 127.0.0.1 %d", o.ReplicaOf.Port))
+	}
+	lines = append(lines, o.Config...)
+	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &Redis{Port: port, Password: o.Password, t: t}
+	r.Process = start(t, fmt.Sprintf("redis-server %d", port), "redis-server", conf)
+	r.waitUp()
+	return r
+}
+
+func (r *Redis) waitUp() {
+	r.t.Helper()
+	Eventually(r.t, Patience, r.Name+" answers", func() error {
+		if r.Exited() {
+			return errors.New("it has exited: " + r.log.tail(5))
+		}
+		_, err := r.Ask("PING")
+		return err
+	})
+}
+
+// Restart runs a killed server again on its port, and waits until it answers.
+func (r *Redis) Restart() {
+	r.t.Helper()
+	if err := r.restart(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.waitUp()
+}
+
+// Addr is the server's host:port.
+func (r *Redis) Addr() string { return Loopback(r.Port) }
+
+// Ask sends one request on a connection of its own; an error reply is an error.
+func (r *Redis) Ask(args ...string) (Reply, error) {
+	c, err := Dial(r.Addr())
+	if err != nil {
+		return Reply{}, err
+	}
+	defer c.Close()
+	if r.Password != "" {
+		if reply, err := c.Do("AUTH", r.Password); err != nil || reply.Err() != nil {
+			return reply, errors.Join(err, reply.Err())
+		}
+	}
+	reply, err := c.Do(args...)
+	if err != nil {
+		return reply, err
+	}
+	return reply, reply.Err()
+}
+
+// Must is Ask for a request that has to succeed.
+func (r *Redis) Must(args ...string) Reply {
+	r.t.Helper()
+	reply, err := r.Ask(args...)
+	if err != nil {
+		r.t.Fatalf("%s: %s: %v", r.Name, args[0], err)
+	}
+	return reply
+}
+
+// Role is the first word of ROLE: master, slave or sentinel.
+func (r *Redis) Role() (string, error) {
+	reply, err := r.Ask("ROLE")
+	if err != nil {
+		return "", err
+	}
+	if len(reply.Elems) == 0 {
+		return "", fmt.Errorf("%s: ROLE: %s", r.Name, reply.Text())
+	}
+	return reply.Elems[0].Str, nil
+}
+
+// Client is a go-redis client of the address that never tries twice and never waits longer than a test may.
+// It is closed when the test ends.
+func Client(t testing.TB, addr string, change ...func(*redis.Options)) *redis.Client {
+	t.Helper()
+	o := &redis.Options{
+		Addr: addr, MaxRetries: -1, DialTimeout: Patience, ReadTimeout: Patience, WriteTimeout: Patience, PoolTimeout: Patience,
+	}
+	for _, f := range change {
+		f(o)
+	}
+	c := redis.NewClient(o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
