@@ -51,15 +51,12 @@ func appendStored(dst []int32, stored int) []int32 {
 	return append(dst, int32(stored))
 }
 
-// findMigrate finds the keys of MIGRATE: the third argument, or, if that is empty, those after KEYS.
+// findMigrate finds the keys of MIGRATE: the third argument, or, if that is empty, those after KEYS. Without KEYS the empty argument is the key.
 func findMigrate(dst []int32, frame []byte, args []resp.Span) ([]int32, bool) {
 	if len(args) < 4 {
 		return dst, false
 	}
-	if args[3].Len > 0 {
-		return append(dst, 3), true
-	}
-	for i := 6; i < len(args); i++ {
+	for i := 6; i < len(args) && args[3].Len == 0; i++ {
 		arg := args[i].Of(frame)
 		switch {
 		case namehash.EqualFold(arg, "keys"):
@@ -70,5 +67,5 @@ func findMigrate(dst []int32, frame []byte, args []resp.Span) ([]int32, bool) {
 			i += 2
 		}
 	}
-	return dst, false
+	return append(dst, 3), true
 }

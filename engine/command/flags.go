@@ -21,7 +21,7 @@ const (
 	FlagFast
 	FlagNoAuth // allowed before AUTH
 	FlagBlocking
-	FlagMovableKeys // the keys are no simple range
+	FlagMovableKeys // not all keys are in the simple range, if there is one
 	FlagAllowBusy
 	FlagNoAsyncLoading
 	FlagNoMulti

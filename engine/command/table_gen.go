@@ -3188,7 +3188,7 @@ var table = [tableSize]Command{
 	},
 	448: {
 		ID: 448, Name: "sort_ro", Arity: -2, Route: RouteKeyed,
-		Flags: FlagReadOnly,
+		Flags: FlagMovableKeys | FlagReadOnly,
 		First: 1, Last: 1, Step: 1,
 		Retry: true,
 		Group: "generic", Since: "7.0.0",
@@ -3779,7 +3779,7 @@ var table = [tableSize]Command{
 	},
 	526: {
 		ID: 526, Name: "wait", Arity: 3, Route: RouteSession,
-		Flags:  FlagNoScript,
+		Flags:  FlagBlocking | FlagNoScript,
 		Reason: "it waits for the writes of one server connection, and those here are shared",
 		Group:  "generic", Since: "3.0.0",
 		Summary: "Wait for the synchronous replication of all the write commands sent in the context of the current connection",

@@ -79,10 +79,12 @@ var finders = map[string]string{
 	"georadius": "findGeoradius", "georadiusbymember": "findGeoradius", "migrate": "findMigrate", "sort": "findSort",
 }
 
-// extraFlags are marks of the proxy's own.
+// extraFlags are flags that the captured server does not have: marks of the proxy's own, and what later versions say.
 var extraFlags = map[string]string{
 	"xread": "may_block", "xreadgroup": "may_block",
-	"scan": "cursor", "hscan": "cursor", "sscan": "cursor", "zscan": "cursor", "clusterscan": "cursor",
+	"sort_ro": "movablekeys", // for the keys that nobody can find
+	"wait":    "blocking",    // which Redis says of it since 7.2
+	"scan":    "cursor", "hscan": "cursor", "sscan": "cursor", "zscan": "cursor", "clusterscan": "cursor",
 	"bf.scandump": "cursor", "cf.scandump": "cursor", "ft.cursor|read": "cursor", "ft.cursor|del": "cursor",
 }
 

@@ -61,16 +61,24 @@ func loadRows(dir string) ([]*row, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the data: %w", err)
 		}
-		var more []*row
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&more); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		more, err := decodeRows(name, data)
+		if err != nil {
+			return nil, err
 		}
 		rows = append(rows, more...)
 	}
 	slices.SortFunc(rows, func(a, b *row) int { return strings.Compare(a.Name, b.Name) })
 	return rows, checkRows(rows)
+}
+
+func decodeRows(name string, data []byte) ([]*row, error) {
+	var rows []*row
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rows); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return rows, nil
 }
 
 func checkRows(rows []*row) error {
