@@ -1,6 +1,9 @@
 package resp
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // ParseInt reads a signed decimal integer as strictly as Redis does
 // (string2ll): an optional '-', then digits without a leading zero; no "-0", no
@@ -29,4 +32,20 @@ func ParseInt(b []byte) (n int64, ok bool) {
 		return -int64(u), u <= -math.MinInt64
 	}
 	return int64(u), u <= math.MaxInt64
+}
+
+// shortLength reads a header with a length of one or two digits from b, which
+// holds 5 bytes or more; it does not look at the type. size is 0 when that is
+// not what is there.
+func shortLength(b []byte) (n, size uint32) {
+	w := binary.LittleEndian.Uint32(b)
+	n = w>>8&0xff - '0'
+	if w>>16 == crlf && n <= 9 {
+		return n, 4
+	}
+	d := w>>16&0xff - '0'
+	if w>>24 == '\r' && b[4] == '\n' && n-1 <= 8 && d <= 9 {
+		return n*10 + d, 5
+	}
+	return 0, 0
 }

@@ -105,6 +105,16 @@ func scalarSize(p []byte) int {
 	}
 	switch p[0] {
 	case '$':
+		if len(p) < 5 {
+			return 0
+		}
+		if n, h := shortLength(p); h > 0 {
+			end := int(h + n)
+			if end+2 > len(p) || binary.LittleEndian.Uint16(p[end:]) != crlf {
+				return 0
+			}
+			return end + 2
+		}
 		n, i := 0, 1
 		for ; i < min(7, len(p)); i++ {
 			d := p[i] - '0'

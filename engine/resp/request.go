@@ -143,17 +143,9 @@ func (s *RequestScanner) begin(buf []byte, lim *Limits, f *Frame) (bool, error) 
 	for left > 0 {
 		// One or two digits of length, and the bulk complete: nearly all.
 		if b := buf[i:]; len(b) >= 6 && b[0] == '$' {
-			w := binary.LittleEndian.Uint32(b)
-			n, h := w>>8&0xff-'0', uint32(4)
-			switch d := w>>16&0xff - '0'; {
-			case w>>16 == crlf && n <= 9:
-			case w>>24 == '\r' && b[4] == '\n' && n-1 <= 8 && d <= 9:
-				n, h = n*10+d, 5
-			default:
-				n = math.MaxUint16
-			}
+			n, h := shortLength(b)
 			end := int(h + n)
-			if n <= short && end+2 <= len(b) && binary.LittleEndian.Uint16(b[end:]) == crlf {
+			if h > 0 && n <= short && end+2 <= len(b) && binary.LittleEndian.Uint16(b[end:]) == crlf {
 				args = append(args, Span{uint32(i) + h, n})
 				i += end + 2
 				left--
@@ -195,18 +187,16 @@ func (s *RequestScanner) resume(buf []byte, lim *Limits, f *Frame) (bool, error)
 // count reads the line "*n\r\n". next is where the first argument begins, 0
 // when the line is not complete. n is not negative.
 func (s *RequestScanner) count(buf []byte, lim *Limits) (n, next int, err error) {
-	cr, err := s.line(buf, 0, errMultibulkLine, errMultibulkLength)
-	if cr == 0 || err != nil {
-		return 0, 0, err
-	}
-	c, ok := ParseInt(buf[1:cr])
+	c, ok, next, err := s.header(buf, 0, errMultibulkLine, errMultibulkLength)
 	switch {
+	case next == 0 || err != nil:
+		return 0, 0, err
 	case !ok || c > lim.args():
 		return 0, 0, errMultibulkLength
 	case lim.Unauthenticated && c > unauthArgs:
 		return 0, 0, errUnauthMultibulk
 	}
-	return int(max(c, 0)), cr + 2, nil
+	return int(max(c, 0)), next, nil
 }
 
 // bulk reads one argument at buf[i:]. body is its first byte, end is behind its
@@ -220,29 +210,45 @@ func (s *RequestScanner) bulk(buf []byte, i int, lim *Limits) (body, end int, er
 	if buf[i] != '$' {
 		return 0, 0, errNotBulk(buf[i])
 	}
-	cr, err := s.line(buf, i, errBulkLine, errBulkLength)
-	if cr == 0 || err != nil {
-		return 0, 0, err
-	}
-	n, ok := ParseInt(buf[i+1 : cr])
+	n, ok, body, err := s.header(buf, i, errBulkLine, errBulkLength)
 	switch {
+	case body == 0 || err != nil:
+		return 0, 0, err
 	case !ok || n < 0 || n > lim.bulk():
 		return 0, 0, errBulkLength
 	case lim.Unauthenticated && n > unauthBulk:
 		return 0, 0, errUnauthBulk
-	case n > int64(MaxRequest-2-cr-2):
+	case n > int64(MaxRequest-2-body):
 		return 0, 0, errRequestSize
 	}
-	body = cr + 2
 	end = body + int(n) + 2
 	if end > len(buf) {
-		s.wait(i, cr, end)
+		s.wait(i, i, end)
 		return 0, 0, nil
 	}
 	if binary.LittleEndian.Uint16(buf[end-2:]) != crlf {
 		return 0, 0, errBulkEnd
 	}
 	return body, end, nil
+}
+
+// header reads the line of a type, a number and CR LF at buf[i:]. next is
+// behind it, 0 when it has not arrived; ok is false when that is no number.
+func (s *RequestScanner) header(buf []byte, i int, long, bad error) (n int64, ok bool, next int, err error) {
+	k := i + 1
+	for ; k < len(buf) && k <= i+9 && buf[k]-'0' <= 9; k++ {
+		n = n*10 + int64(buf[k]-'0')
+	}
+	if k > i+1 && len(buf)-k >= 2 && binary.LittleEndian.Uint16(buf[k:]) == crlf && (buf[i+1] != '0' || k == i+2) {
+		return n, true, k + 2, nil
+	}
+	// Cut short, not a number, or a very long one.
+	cr, err := s.line(buf, i, long, bad)
+	if cr == 0 || err != nil {
+		return 0, false, 0, err
+	}
+	n, ok = ParseInt(buf[i+1 : cr])
+	return n, ok, cr + 2, nil
 }
 
 // line returns the offset of the CR LF that ends the header line at buf[i:],
