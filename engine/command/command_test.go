@@ -234,15 +234,21 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	var mix [][]byte
-	for n := range strings.FieldsSeq("GET set MGET hgetall ZADD expire LPUSH zrangebyscore INCR del EXISTS evalsha ping HSET GEORADIUSBYMEMBER nosuch") {
-		mix = append(mix, []byte(n))
+	get := []byte("GET")
+	b.Run("get", func(b *testing.B) {
+		for b.Loop() {
+			Lookup(get)
+		}
+	})
+	var mix [16][]byte
+	for i, n := range strings.Fields("GET set MGET hgetall ZADD expire LPUSH zrangebyscore INCR del EXISTS evalsha ping HSET GEORADIUSBYMEMBER nosuch") {
+		mix[i] = []byte(n)
 	}
-	var c *Command
-	for i := 0; b.Loop(); i++ {
-		c = Lookup(mix[i&15])
-	}
-	_ = c
+	b.Run("mix", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			Lookup(mix[i&15])
+		}
+	})
 }
 
 func BenchmarkSub(b *testing.B) {

@@ -203,13 +203,13 @@ func FuzzKeys(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id uint16, frame, cuts []byte) {
 		args := cut(frame, cuts)
-		commands := All()
+		try := []*Command{&table[1+int(id)%Count()]}
 		if len(args) > 0 {
 			if c := Lookup(args[0].Of(frame)); c != nil {
-				commands = append(commands, c)
+				try = append(try, c)
 			}
 		}
-		for _, c := range []*Command{commands[int(id)%len(commands)], commands[len(commands)-1]} {
+		for _, c := range try {
 			keys, ok := c.Keys(nil, frame, args)
 			if !ok && len(keys) > 0 {
 				t.Fatalf("%s: malformed, but keys %v", c.Name, keys)

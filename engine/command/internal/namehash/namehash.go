@@ -34,8 +34,7 @@ func Words(name []byte) (a, b uint64) {
 
 // Slot places the name of n bytes with these words.
 func Slot(a, b uint64, n int, seed uint64) uint {
-	h := (a ^ bits.RotateLeft64(b, 27) ^ uint64(n)<<59) * seed
-	return uint((h ^ h>>32) * seed >> (64 - slotBits))
+	return uint((a ^ bits.RotateLeft64(b, 27) ^ uint64(n)<<59) * seed >> (64 - slotBits))
 }
 
 // EqualFold reports whether b is lower, which is in lower case, in any letter case (ASCII).
