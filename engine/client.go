@@ -1,0 +1,477 @@
+package engine
+
+import (
+	"fmt"
+
+	"respgate/engine/buffer"
+	"respgate/engine/poller"
+	"respgate/engine/resp"
+	"respgate/engine/timer"
+)
+
+// client is the connection of an application. It owns no buffer while it is idle: requests are framed in the loop's read
+// buffer, replies are collected in chunks that go back as soon as they are written.
+//
+//	open ──> closing (the last replies are written, then what still comes is read and dropped) ──> closed
+type client struct {
+	loop   *loop
+	pool   *pool
+	handle uint64
+	id     int64
+	fd     int
+	state  clientState
+	dirty  bool
+	authed bool
+	proto3 bool
+	eof    bool  // it has sent everything it will send
+	paused pause // why it is not read
+	wants  poller.Events
+
+	scan  resp.RequestScanner
+	in    *buffer.Chunk // the beginning of a request, or what was read before a pause
+	inLen int
+	skip  *resp.ReplyScanner // set while a request that is too large is thrown away
+
+	queue    clientQueue
+	inflight int64 // bytes of requests in the queue
+	stored   int64 // bytes of replies that wait for their turn
+	expect   int64 // a moving average of the size of its replies, for the bound on what is to come
+	out      buffer.Chain
+
+	prev, next *client     // in the pool's list
+	meta       *clientMeta // what CLIENT SETNAME and the like set; nil for most
+	linger     *timer.Timer
+	since      int64
+	peer       string // address, filled when somebody asks
+}
+
+// clientMeta is what a client told of itself.
+type clientMeta struct{ name, libName, libVersion string }
+
+type clientState uint8
+
+const (
+	clientOpen clientState = iota
+	clientClosing
+	clientClosed
+)
+
+// pause is the set of reasons for which a client is not read: back-pressure instead of growth.
+type pause uint8
+
+const (
+	pauseWindow pause = 1 << iota // too much of its own is in flight or unread
+	pauseMemory                   // the process is at its memory limit
+	pauseServer                   // its requests wait for a server that is behind
+	pauseEnd                      // it has closed its side
+)
+
+// lingerTime is how long what a client still sends is read and dropped after the last reply, so that the kernel does not
+// answer it with a reset that would take the reply along.
+const lingerTime = int64(1e9)
+
+// openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
+func (l *loop) openClient(fd int, p *pool, id int64) *client {
+	c := &client{loop: l, pool: p, fd: fd, id: id, since: l.now, wants: poller.Readable}
+	c.authed = p.topo.Settings.Password == ""
+	c.handle = l.slots.put(c)
+	if err := l.poll.Add(fd, c.handle, c.wants); err != nil {
+		l.slots.drop(c.handle)
+		closeFD(fd)
+		l.eng.clientGone()
+		return nil
+	}
+	p.addClient(c)
+	l.clients++
+	l.open.Store(int32(l.clients))
+	return c
+}
+
+func (c *client) onReady(ev poller.Events) {
+	if ev&poller.Writable != 0 {
+		c.flush()
+	}
+	if c.state == clientClosed || ev&(poller.Readable|poller.Closed) == 0 {
+		return
+	}
+	switch {
+	case c.linger != nil:
+		c.discard()
+	case c.state == clientOpen && c.paused == 0:
+		c.readable()
+	case ev&poller.Closed != 0:
+		c.close() // both directions are gone
+	}
+}
+
+// readable reads once and handles every whole request.
+func (c *client) readable() {
+	l := c.loop
+	if l.tight {
+		c.pause(pauseMemory)
+		l.stalled = append(l.stalled, c)
+		return
+	}
+	buf := l.read
+	if c.in != nil {
+		buf = c.in.Bytes()[c.inLen:]
+	}
+	n, err := readFD(c.fd, buf)
+	if err != nil {
+		if !wouldBlock(err) {
+			c.close()
+		}
+		return
+	}
+	if n == 0 {
+		c.end()
+		return
+	}
+	c.pool.received += uint64(n)
+	if c.in != nil {
+		c.inLen += n
+		c.consume(c.in.Bytes()[:c.inLen])
+	} else {
+		c.consume(buf[:n])
+	}
+}
+
+// consume handles what has been read. data is either in c.in from its start, or in the loop's read buffer.
+func (c *client) consume(data []byte) {
+	for len(data) > 0 {
+		if c.skip != nil {
+			n, done, err := c.skip.Feed(data)
+			if err != nil {
+				c.protocolError("Protocol error: " + err.Error())
+				return
+			}
+			data = data[n:]
+			if done {
+				c.skip = nil
+			}
+			continue
+		}
+		done, err := c.scan.Scan(data, c.limits(), &c.loop.frame)
+		if err != nil {
+			c.protocolError(err.Error())
+			return
+		}
+		if !done {
+			break
+		}
+		f := &c.loop.frame
+		frame := data[:f.Size]
+		data = data[f.Size:]
+		if f.Inline {
+			c.inline(frame)
+		} else if len(f.Args) > 0 {
+			c.handleRequest(frame, f)
+		}
+		if c.state != clientOpen {
+			c.dropInput()
+			return
+		}
+		if c.full() {
+			c.pause(pauseWindow)
+		}
+		if c.paused != 0 {
+			break
+		}
+	}
+	c.keep(data)
+}
+
+// limits of what may be sent now: little before AUTH.
+func (c *client) limits() *resp.Limits {
+	if c.authed {
+		return &authedLimits
+	}
+	return &unauthedLimits
+}
+
+var (
+	authedLimits   = resp.Limits{}
+	unauthedLimits = resp.Limits{Unauthenticated: true}
+)
+
+// inline handles a request typed as a line.
+func (c *client) inline(line []byte) {
+	l := c.loop
+	multibulk, n, err := resp.ParseInline(l.batch[:0], line)
+	if err != nil {
+		c.protocolError(err.Error())
+		return
+	}
+	l.batch = multibulk[:0]
+	if n == 0 {
+		return
+	}
+	if isHTTP(line) {
+		c.replyError("ERR respgate: this is a Redis port, not HTTP: the connection is closed")
+		c.finish()
+		return
+	}
+	var scan resp.RequestScanner
+	if done, err := scan.Scan(multibulk, c.limits(), &l.frame); err != nil || !done {
+		c.protocolError("Protocol error: too big inline request")
+		return
+	}
+	l.batch = nil // the frame lives there: whoever answers it needs another scratch
+	c.handleRequest(multibulk, &l.frame)
+	l.batch = multibulk[:0]
+}
+
+// keep stores the beginning of a request until the rest arrives, or everything that was read before a pause.
+func (c *client) keep(rest []byte) {
+	if len(rest) == 0 {
+		c.dropInput()
+		return
+	}
+	need := len(rest) + 1
+	if c.paused == 0 && c.skip == nil {
+		need = max(need, c.scan.Need())
+		if limit := c.pool.topo.Settings.ClientBuffer; int64(need) > limit {
+			c.skipRequest(rest, limit)
+			return
+		}
+	}
+	// Grow with what has come, not with what a header promises.
+	room := min(need, 2*len(rest)+minInput)
+	if c.in == nil || c.in.Cap() < room {
+		bigger := c.loop.bufs.Get(room)
+		copy(bigger.Bytes(), rest)
+		if c.in != nil {
+			c.in.Release()
+		}
+		c.in = bigger
+	} else if &rest[0] != &c.in.Bytes()[0] {
+		copy(c.in.Bytes(), rest)
+	}
+	c.inLen = len(rest)
+}
+
+// minInput is the least room for the rest of a request.
+const minInput = 512
+
+// skipRequest answers a request that is larger than the client's bound and throws it away as it comes.
+func (c *client) skipRequest(rest []byte, limit int64) {
+	c.pool.count(errTooLarge)
+	c.replyError(fmt.Sprintf("ERR respgate: the request is larger than client_buffer (%d bytes) and was skipped", limit))
+	c.scan.Reset()
+	c.skip = &resp.ReplyScanner{} // a request is an array of bulk strings, as a reply could be
+	if _, _, err := c.skip.Feed(rest); err != nil {
+		c.protocolError("Protocol error: " + err.Error())
+		return
+	}
+	c.dropInput()
+}
+
+func (c *client) dropInput() {
+	if c.in != nil {
+		c.in.Release()
+		c.in, c.inLen = nil, 0
+	}
+}
+
+// full reports that no more may be read for now: its requests in flight have reached the pipeline bound, or the replies
+// that are here and those expected have reached the client's buffer.
+func (c *client) full() bool {
+	s := &c.pool.topo.Settings
+	return c.inflight >= s.Pipeline || c.owed() >= s.ClientBuffer
+}
+
+// owed is what the client has still to read, as far as it is known: here, waiting, and expected from its own past.
+func (c *client) owed() int64 {
+	return int64(c.out.Size()) + c.stored + int64(c.queue.count)*c.expect
+}
+
+// drained reports that a client paused by its window has made enough room to be read again.
+func (c *client) drained() bool {
+	s := &c.pool.topo.Settings
+	return c.inflight <= s.Pipeline/2 && c.owed() <= s.ClientBuffer/2
+}
+
+func (c *client) pause(why pause) {
+	if why&pauseWindow != 0 && c.paused&pauseWindow == 0 {
+		c.pool.stalls++
+	}
+	c.paused |= why
+	c.watch()
+}
+
+// resume takes a reason for the pause away and goes on with what was read before it.
+func (c *client) resume(why pause) {
+	if c.paused&why == 0 {
+		return
+	}
+	c.paused &^= why
+	if c.paused != 0 || c.state != clientOpen {
+		return
+	}
+	if c.in != nil {
+		c.consume(c.in.Bytes()[:c.inLen])
+		if c.state != clientOpen || c.paused != 0 {
+			return
+		}
+	}
+	c.watch()
+}
+
+// unstall is resume for the memory limit.
+func (c *client) unstall() { c.resume(pauseMemory) }
+
+// watch tells the poller what the client waits for, if that has changed.
+func (c *client) watch() {
+	if c.state == clientClosed {
+		return
+	}
+	var want poller.Events
+	if c.state == clientOpen && c.paused == 0 || c.linger != nil {
+		want |= poller.Readable
+	}
+	if c.out.Size() > 0 && !c.dirty {
+		want |= poller.Writable
+	}
+	if want == c.wants {
+		return
+	}
+	c.wants = want
+	if err := c.loop.poll.Modify(c.fd, c.handle, want); err != nil {
+		c.close()
+	}
+}
+
+// flush writes what is ready.
+func (c *client) flush() {
+	if c.state == clientClosed {
+		return
+	}
+	for c.out.Size() > 0 {
+		n, err := writeChain(c.fd, &c.out)
+		if n > 0 {
+			c.pool.sentBytes += uint64(n)
+			c.out.Advance(n)
+		}
+		if err != nil {
+			if wouldBlock(err) {
+				break
+			}
+			c.close()
+			return
+		}
+	}
+	c.progress()
+	c.watch()
+}
+
+// progress looks whether something that waited for replies to leave may go on.
+func (c *client) progress() {
+	if c.paused&pauseWindow != 0 && c.drained() {
+		c.resume(pauseWindow)
+	}
+	if c.queue.count == 0 && c.out.Size() == 0 {
+		if c.state == clientClosing {
+			c.startLinger()
+		} else if c.paused == pauseEnd {
+			c.close()
+		}
+	}
+}
+
+// end notes that the client has closed its side: replies that are due are still written.
+func (c *client) end() {
+	c.eof = true
+	if c.queue.count == 0 && c.out.Size() == 0 {
+		c.close()
+		return
+	}
+	c.pause(pauseEnd)
+}
+
+// protocolError answers what cannot be framed, as Redis does, and closes: nothing behind it can be understood.
+func (c *client) protocolError(text string) {
+	c.pool.count(errProtocol)
+	c.replyError("ERR " + text)
+	c.finish()
+}
+
+// finish closes once everything due has been written.
+func (c *client) finish() {
+	if c.state != clientOpen {
+		return
+	}
+	c.state = clientClosing
+	c.dropInput()
+	c.loop.markClient(c)
+}
+
+// startLinger ends the sending side and waits for the peer to close, for a bounded time.
+func (c *client) startLinger() {
+	if c.linger != nil {
+		return
+	}
+	if c.eof || shutdownWrite(c.fd) != nil {
+		c.close()
+		return
+	}
+	c.linger = &timer.Timer{Func: func(int64) { c.close() }}
+	c.loop.wheel.Set(c.linger, c.loop.now+lingerTime)
+	c.watch()
+}
+
+// discard reads and drops what a client still sends after its last reply.
+func (c *client) discard() {
+	n, err := readFD(c.fd, c.loop.read)
+	if n == 0 && err == nil || err != nil && !wouldBlock(err) {
+		c.close()
+	}
+}
+
+// close drops the connection and everything the client had under way. Replies still to come find it gone.
+func (c *client) close() {
+	if c.state == clientClosed {
+		return
+	}
+	c.state = clientClosed
+	l := c.loop
+	if c.linger != nil {
+		l.wheel.Stop(c.linger)
+	}
+	_ = l.poll.Delete(c.fd)
+	closeFD(c.fd)
+	l.slots.drop(c.handle)
+	for c.queue.count > 0 {
+		r := c.queue.pop()
+		r.client = nil
+		l.abandon(r)
+	}
+	c.inflight, c.stored = 0, 0
+	c.out.Clear()
+	c.dropInput()
+	c.pool.removeClient(c)
+	l.clients--
+	l.open.Store(int32(l.clients))
+	l.eng.clientGone()
+}
+
+// abandon gives up a request whose client is gone, with its fragments.
+func (l *loop) abandon(r *request) {
+	if s := r.split; s != nil {
+		for _, f := range s.fragments {
+			l.leave(f, inClient)
+		}
+		l.freeSplit(s)
+		r.split = nil
+	}
+	l.leave(r, inClient)
+}
+
+// isHTTP recognises the first line of an HTTP request: a browser or a health check on the wrong port.
+func isHTTP(line []byte) bool {
+	n := len(line)
+	for n > 0 && (line[n-1] == '\n' || line[n-1] == '\r') {
+		n--
+	}
+	const version = "HTTP/1."
+	return n >= len(version)+1 && string(line[n-len(version)-1:n-1]) == version
+}

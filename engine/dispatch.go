@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"strings"
+
+	"respgate/engine/command"
+	"respgate/engine/resp"
+	"respgate/engine/topology"
+)
+
+// arg is one argument of a request.
+func arg(frame []byte, s resp.Span) []byte { return frame[s.Off : s.Off+s.Len] }
+
+// handleRequest decides what becomes of one request: answered here, sent to a group, split over several, or refused.
+// Errors and their order are Redis' where Redis has them: unknown, arity, authentication, then everything else.
+func (c *client) handleRequest(frame []byte, f *resp.Frame) {
+	p := c.pool
+	cmd := command.Lookup(arg(frame, f.Args[0]))
+	if cmd == nil {
+		c.unknownCommand(frame, f)
+		return
+	}
+	if cmd.Container() && len(f.Args) > 1 {
+		sub := cmd.Sub(arg(frame, f.Args[1]))
+		if sub == nil {
+			c.unknownSubcommand(cmd, arg(frame, f.Args[1]))
+			return
+		}
+		cmd = sub
+	}
+	if !cmd.ArityOK(len(f.Args)) {
+		c.wrongArity(cmd)
+		return
+	}
+	if !c.authed && cmd.Flags&command.FlagNoAuth == 0 {
+		p.count(errNoAuth)
+		c.respond(noAuthReply)
+		return
+	}
+	p.commands[cmd.ID]++
+	if p.topo.Access == topology.Reject && cmd.Route != command.RouteLocal {
+		p.count(errNoAuthority)
+		c.replyError("ERR respgate: " + p.topo.Reason)
+		return
+	}
+	switch cmd.Route {
+	case command.RouteKeyed:
+		if cmd.First == 1 && cmd.Last == 1 {
+			g := p.route(arg(frame, f.Args[1]))
+			if g < 0 {
+				c.allEjected()
+				return
+			}
+			c.forward(cmd, p.groups[g], frame)
+			return
+		}
+		c.forwardKeyed(cmd, frame, f)
+	case command.RouteMGet, command.RouteMSet, command.RouteSum:
+		if len(p.groups) == 1 {
+			c.forward(cmd, p.groups[0], frame)
+			return
+		}
+		c.sendSplit(cmd, frame, f)
+	case command.RouteLocal:
+		c.local(cmd, frame, f)
+	case command.RouteFanout:
+		if len(p.groups) == 1 {
+			c.forward(cmd, p.groups[0], frame)
+			return
+		}
+		c.unsupported(cmd, cmd.Reason)
+	default:
+		c.unsupported(cmd, cmd.Reason)
+	}
+}
+
+// forward sends a request whole to one group.
+func (c *client) forward(cmd *command.Command, g *group, frame []byte) {
+	r := c.loop.newRequest()
+	r.client, r.cmd = c, cmd
+	r.start, r.size = c.loop.now, int32(len(frame))
+	r.queued = inClient
+	c.queue.push(r)
+	c.inflight += int64(len(frame))
+	g.send(r, frame, c)
+}
+
+// forwardKeyed sends a request with any number of keys, if they all lie in one group.
+func (c *client) forwardKeyed(cmd *command.Command, frame []byte, f *resp.Frame) {
+	l, p := c.loop, c.pool
+	keys, ok := cmd.Keys(l.keys[:0], frame, f.Args)
+	l.keys = keys[:0]
+	if cmd.Flags&command.FlagMaybeBlocking != 0 && cmd.Blocks(frame, f.Args) {
+		c.unsupported(cmd, "BLOCK needs a server connection of its own; without BLOCK it is served")
+		return
+	}
+	switch {
+	case !ok && len(p.groups) > 1:
+		c.badKeys(cmd)
+		return
+	case !ok, len(keys) == 0 && len(p.groups) == 1:
+		c.forward(cmd, p.groups[0], frame) // Redis itself says what is wrong
+		return
+	case len(keys) == 0:
+		c.unsupported(cmd, "without a key it belongs to none of the pool's groups")
+		return
+	}
+	g := p.route(arg(frame, f.Args[keys[0]]))
+	for _, k := range keys[1:] {
+		if p.route(arg(frame, f.Args[k])) != g {
+			p.count(errCrossSlot)
+			c.respond(crossSlotReply)
+			return
+		}
+	}
+	if g < 0 {
+		c.allEjected()
+		return
+	}
+	c.forward(cmd, p.groups[g], frame)
+}
+
+// equalFold compares with a lower-case word, without allocating.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, x := range b {
+		if 'A' <= x && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if x != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// unknownCommand answers as Redis does, with the beginning of the arguments.
+func (c *client) unknownCommand(frame []byte, f *resp.Frame) {
+	c.pool.count(errUnknownCommand)
+	var b strings.Builder
+	b.WriteString("ERR unknown command '")
+	b.WriteString(clip(string(arg(frame, f.Args[0])), 128))
+	b.WriteString("', with args beginning with: ")
+	room := 128
+	for _, a := range f.Args[1:] {
+		if room <= 0 {
+			break
+		}
+		text := clip(string(arg(frame, a)), room)
+		room -= len(text) + 3
+		b.WriteString("'" + text + "' ")
+	}
+	c.replyError(b.String())
+}
+
+func (c *client) unknownSubcommand(cmd *command.Command, sub []byte) {
+	c.pool.count(errUnknownCommand)
+	c.replyError("ERR unknown subcommand '" + clip(string(sub), 128) + "'. Try " + strings.ToUpper(cmd.Name) + " HELP.")
+}
+
+func (c *client) wrongArity(cmd *command.Command) {
+	c.pool.count(errArity)
+	c.replyError("ERR wrong number of arguments for '" + cmd.Name + "' command")
+}
+
+// unsupported refuses a command with its name and the reason; the connection stays.
+func (c *client) unsupported(cmd *command.Command, reason string) {
+	c.pool.count(errUnsupported)
+	c.replyError("ERR respgate: command '" + cmd.Name + "' is not supported: " + reason)
+}
+
+func (c *client) allEjected() {
+	c.pool.count(errNoMaster)
+	c.replyError("ERR respgate: every server of pool '" + c.pool.name + "' is ejected")
+}
+
+// badKeys answers a request whose keys cannot be told.
+func (c *client) badKeys(cmd *command.Command) {
+	c.pool.count(errUnsupported)
+	if isScript(cmd) {
+		c.replyError("ERR Number of keys can't be greater than number of args")
+		return
+	}
+	c.replyError("ERR syntax error")
+}
+
+// isScript reports whether a command runs code of a user, which may raise any error after having written.
+func isScript(cmd *command.Command) bool { return cmd.Group == "scripting" }

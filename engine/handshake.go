@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"respgate/engine/resp"
+)
+
+// step is one question of the handshake on a new link. All are sent at once; no client's byte goes to a node before the
+// last answer: a node that is no master, or not ours, never sees one.
+type step uint8
+
+const (
+	stepAuth step = iota
+	stepHello
+	stepSelect
+	stepRole
+	stepReplication // INFO replication, where an ACL denies ROLE
+	stepVersion     // INFO server: for what the proxy answers to HELLO and INFO
+)
+
+var stepNames = [...]string{"AUTH", "HELLO 3", "SELECT", "ROLE", "INFO replication", "INFO server"}
+
+func (s step) name() string { return stepNames[s] }
+
+// greet queues the handshake.
+func (k *link) greet() {
+	l, set := k.loop, k.server.settings()
+	b := l.scratch()
+	k.steps = k.steps[:0]
+	ask := func(s step, args ...string) {
+		k.steps = append(k.steps, s)
+		b = resp.AppendRequest(b, args...)
+	}
+	switch {
+	case k.server.proto3 && set.ServerPassword != "":
+		user := set.ServerUser
+		if user == "" {
+			user = "default"
+		}
+		ask(stepHello, "HELLO", "3", "AUTH", user, set.ServerPassword)
+	case k.server.proto3:
+		ask(stepHello, "HELLO", "3")
+	case set.ServerPassword != "" && set.ServerUser != "":
+		ask(stepAuth, "AUTH", set.ServerUser, set.ServerPassword)
+	case set.ServerPassword != "":
+		ask(stepAuth, "AUTH", set.ServerPassword)
+	}
+	if set.DB != 0 {
+		ask(stepSelect, "SELECT", strconv.Itoa(set.DB))
+	}
+	if set.VerifyRole {
+		ask(stepRole, "ROLE")
+	}
+	ask(stepVersion, "INFO", "server")
+	k.out.Append(&l.bufs, b)
+	k.queued += uint64(len(b))
+	l.batch = b[:0]
+}
+
+// greeted takes the answer to the oldest question.
+func (k *link) greeted(kind byte, rep *reply) {
+	if len(k.steps) == 0 {
+		k.close("it sent a reply that nobody asked for: " + line(rep.first()))
+		return
+	}
+	s := k.steps[0]
+	k.steps = k.steps[1:]
+	text := rep.whole()
+	if isError(kind) && !k.tolerates(s, text) {
+		k.close(s.name() + ": " + line(text))
+		return
+	}
+	switch {
+	case s == stepRole && !isError(kind):
+		if role := firstBulk(text); role != "master" {
+			k.refuse(role)
+			return
+		}
+	case s == stepReplication:
+		if role := infoField(text, "role"); role != "master" {
+			k.refuse(role)
+			return
+		}
+	case s == stepVersion && !isError(kind):
+		k.server.group.version = infoField(text, "redis_version")
+		if v := infoField(text, "valkey_version"); v != "" {
+			k.server.group.software = "valkey " + v
+		}
+	}
+	if len(k.steps) == 0 {
+		k.becomeUp()
+	}
+}
+
+// tolerates reports whether the handshake goes on after an error.
+func (k *link) tolerates(s step, text []byte) bool {
+	switch s {
+	case stepVersion:
+		return true // an ACL may deny INFO
+	case stepRole:
+		if hasCode(text, "NOPERM") {
+			b := resp.AppendRequest(k.loop.scratch(), "INFO", "replication")
+			k.steps = append(k.steps, stepReplication) // its answer comes behind those already asked for
+			k.out.Append(&k.loop.bufs, b)
+			k.queued += uint64(len(b))
+			k.loop.markLink(k)
+			return true
+		}
+	}
+	return false
+}
+
+// refuse closes a link to a node that is no master.
+func (k *link) refuse(role string) {
+	k.demoted = true
+	k.close(fmt.Sprintf("ROLE of %s is '%s', not master", k.peer, clip(role, 32)))
+}
+
+// becomeUp opens the link for requests.
+func (k *link) becomeUp() {
+	l, s := k.loop, k.server
+	k.state = linkUp
+	k.steps = nil
+	l.wheel.Stop(&k.timer)
+	s.failures, s.redialAt, s.cause = 0, 0, ""
+	s.group.verified = l.now
+	l.eng.observe(Event{Kind: EventLinkUp, Pool: s.group.pool.name, Group: s.group.name, Master: k.peer, Generation: s.master.Generation})
+	s.recover()
+}
+
+// whole is the reply in one piece, copied only if it came in several.
+func (r *reply) whole() []byte {
+	if r.lead == nil || r.lead.Size() == 0 {
+		return r.tail()
+	}
+	b := make([]byte, 0, r.size())
+	for _, p := range r.lead.Pieces() {
+		b = append(b, p.Bytes()...)
+	}
+	return append(b, r.tail()...)
+}
+
+// firstBulk is the first element of an array of strings: of ROLE, the role.
+func firstBulk(b []byte) string {
+	if len(b) == 0 || b[0] != '*' {
+		return ""
+	}
+	parts := bytes.SplitN(b, []byte("\r\n"), 4)
+	if len(parts) < 4 || len(parts[1]) == 0 || parts[1][0] != '$' {
+		return ""
+	}
+	return string(parts[2])
+}
+
+// infoField finds "name:value" in an INFO reply.
+func infoField(b []byte, name string) string {
+	for l := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(l, name+":"); ok {
+			return clip(strings.TrimSpace(v), 64)
+		}
+	}
+	return ""
+}
+
+// clip bounds a string that came from outside before it gets into a message.
+func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -1,0 +1,382 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"respgate/engine/buffer"
+	"respgate/engine/poller"
+	"respgate/engine/resp"
+	"respgate/engine/timer"
+)
+
+// link is one connection to the master of a group, shared by the clients of its loop: requests of many go out one after
+// the other, and the replies come back in that order.
+//
+//	connecting ──> handshake (AUTH, HELLO 3, SELECT, ROLE) ──> up ──> closed
+//	     └──────────────┴──────── failure ─────────────────────────────┘
+type link struct {
+	loop   *loop
+	server *server
+	index  int // in server.links
+	fd     int
+	handle uint64
+	state  linkState
+	dirty  bool
+	wants  poller.Events
+	timer  timer.Timer // connecting and handshake: their deadline; up: the oldest request's
+	peer   string
+	opened int64
+
+	out      buffer.Chain
+	queued   uint64 // position behind the last byte appended to out, since the link was opened
+	written  uint64 // of the last byte the kernel took
+	inflight serverQueue
+	expect   int64 // moving average of the size of a reply
+
+	scan  resp.ReplyScanner
+	lead  buffer.Chain  // earlier chunks of the reply that is coming in
+	chunk *buffer.Chunk // holds the beginning of a reply; nil between replies
+	start uint32        // of that reply in chunk
+	fill  uint32        // end of what was read into chunk
+	huge  bool          // the reply is larger than a client may have: it is dropped as it comes
+
+	steps    []step // handshake replies still to come
+	retry    serverQueue
+	blocked  bool // a rejection was seen: nothing more is sent, the rest of the replies is awaited
+	demoted  bool // it is no master
+	retiring bool // closes when its last reply is in
+	replaced bool // void: the group has another master
+}
+
+type linkState uint8
+
+const (
+	linkConnecting linkState = iota
+	linkHandshake
+	linkUp
+	linkClosed
+)
+
+// ready reports whether a request may be sent now.
+func (k *link) ready() bool {
+	return k.state == linkUp && !k.blocked && !k.retiring && int64(k.inflight.bytes)+int64(k.inflight.count)*k.expect < maxInflight
+}
+
+// dial starts a connection to the server's master; nil if that failed at once (which schedules the next try).
+func (s *server) dial(index int) *link {
+	l, g := s.loop, s.group
+	k := &link{loop: l, server: s, index: index, peer: s.master.Name, opened: l.now}
+	g.pool.dials++
+	fd, err := dialFD(s.master, s.failures)
+	if err != nil {
+		g.pool.dialErrors++
+		k.state = linkClosed
+		// Not from within connect: it would call itself. The timer comes at once.
+		s.cause = fmt.Sprintf("connect: %v", err)
+		s.redialAt = l.now + l.jitter(min(redialFirst<<min(s.failures, 10), redialLongest))
+		s.failures++
+		l.eng.observe(Event{Kind: EventDialFailed, Pool: g.pool.name, Group: g.name, Master: s.master.Name, Generation: s.master.Generation, Cause: s.cause})
+		return nil
+	}
+	k.fd = fd
+	k.handle = l.slots.put(k)
+	k.wants = poller.Writable
+	k.timer.Func = k.deadline
+	l.wheel.Set(&k.timer, l.now+int64(s.settings().ConnectTimeout))
+	if err := l.poll.Add(fd, k.handle, k.wants); err != nil {
+		l.slots.drop(k.handle)
+		l.wheel.Stop(&k.timer)
+		closeFD(fd)
+		s.redialAt = l.now + redialLongest
+		s.cause = err.Error()
+		return nil
+	}
+	return k
+}
+
+func (k *link) onReady(ev poller.Events) {
+	if k.state == linkConnecting {
+		k.connected()
+		return
+	}
+	if ev&poller.Writable != 0 {
+		k.flush()
+	}
+	if ev&(poller.Readable|poller.Closed) != 0 && k.state != linkClosed {
+		k.readable()
+	}
+}
+
+// connected learns how connect(2) ended.
+func (k *link) connected() {
+	if err := socketError(k.fd); err != nil {
+		k.close(fmt.Sprintf("connect: %v", err))
+		return
+	}
+	k.state = linkHandshake
+	k.greet()
+	k.loop.markLink(k)
+}
+
+// send gives the link a request; its bytes leave at the end of the iteration.
+func (k *link) send(r *request) {
+	l := k.loop
+	k.out.AppendRef(r.piece.Chunk, r.piece.Off, r.piece.End)
+	k.queued += uint64(r.piece.Len())
+	r.seq, r.sent, r.state = k.queued, l.now, requestSent
+	r.queued |= inServer
+	k.inflight.push(r)
+	if !k.timer.Set() {
+		k.arm()
+	}
+	l.markLink(k)
+}
+
+// arm sets the timer to the deadline of the oldest request somebody waits for.
+func (k *link) arm() {
+	timeout := int64(k.server.settings().Timeout)
+	if timeout <= 0 {
+		return
+	}
+	for r := k.inflight.head; r != nil; r = r.nextServer {
+		if !r.dead() {
+			k.loop.wheel.Set(&k.timer, r.sent+timeout)
+			return
+		}
+	}
+}
+
+// deadline is the link's timer: a connection that takes too long is given up; a request that takes too long is answered
+// and its late reply dropped when it comes, which costs its neighbours nothing.
+func (k *link) deadline(now int64) {
+	if k.state != linkUp {
+		what := "connect"
+		if k.state == linkHandshake {
+			what = k.steps[0].name()
+		}
+		k.close(fmt.Sprintf("%s: no answer within %d ms", what, k.server.settings().ConnectTimeout.Milliseconds()))
+		return
+	}
+	g := k.server.group
+	timeout := int64(k.server.settings().Timeout)
+	late := 0
+	for r := k.inflight.head; timeout > 0 && r != nil && r.sent+timeout <= now; r = r.nextServer {
+		if r.dead() {
+			continue
+		}
+		late++
+		k.loop.fail(r, errTimeout, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
+	}
+	if late > 0 {
+		g.timeouts += uint64(late)
+		k.loop.eng.observe(Event{Kind: EventTimeout, Pool: g.pool.name, Group: g.name, Master: k.peer, Generation: k.server.master.Generation,
+			Cause: fmt.Sprintf("%d requests timed out after %d ms", late, timeout/int64(time.Millisecond))})
+	}
+	k.arm()
+}
+
+// flush writes what is queued.
+func (k *link) flush() {
+	for k.state != linkClosed && k.out.Size() > 0 {
+		n, err := writeChain(k.fd, &k.out)
+		if n > 0 {
+			k.written += uint64(n)
+			k.server.group.pool.serverSent += uint64(n)
+			k.out.Advance(n)
+		}
+		if err != nil {
+			if wouldBlock(err) {
+				break
+			}
+			k.close(fmt.Sprintf("write: %v", err))
+			return
+		}
+	}
+	k.watch()
+}
+
+func (k *link) watch() {
+	if k.state == linkClosed {
+		return
+	}
+	want := poller.Readable
+	if k.out.Size() > 0 {
+		want |= poller.Writable
+	}
+	if want == k.wants {
+		return
+	}
+	k.wants = want
+	if err := k.loop.poll.Modify(k.fd, k.handle, want); err != nil {
+		k.close(err.Error())
+	}
+}
+
+// readable reads once and passes on every whole reply.
+func (k *link) readable() {
+	l := k.loop
+	chunk := k.chunk
+	if chunk == nil {
+		chunk = l.bufs.Get(buffer.Large)
+		k.chunk, k.start, k.fill = chunk, 0, 0
+	}
+	n, err := readFD(k.fd, chunk.Bytes()[k.fill:])
+	switch {
+	case err != nil && wouldBlock(err):
+		if k.start == k.fill {
+			k.dropChunk()
+		}
+		return
+	case err != nil:
+		k.close(fmt.Sprintf("read: %v", err))
+		return
+	case n == 0:
+		k.close("closed by the server")
+		return
+	}
+	k.server.group.pool.serverReceived += uint64(n)
+	pos := k.fill
+	k.fill += uint32(n)
+	for pos < k.fill {
+		m, done, err := k.scan.Feed(chunk.Bytes()[pos:k.fill])
+		if err != nil {
+			k.close(fmt.Sprintf("it does not speak the Redis protocol: %v", err))
+			return
+		}
+		pos += uint32(m)
+		if !done {
+			break
+		}
+		l.reply = reply{lead: &k.lead, chunk: chunk, off: k.start, end: pos}
+		k.start = pos
+		k.onReply(k.scan.Kind(), &l.reply)
+		if k.state == linkClosed {
+			return
+		}
+		k.lead.Clear()
+		k.huge = false
+	}
+	k.keep()
+	if k.server.pending.count > 0 || len(k.server.stalled) > 0 {
+		k.server.drain()
+		k.server.schedule()
+	}
+	if k.retiring && k.inflight.count == 0 {
+		k.close("retired")
+	}
+}
+
+// keep prepares for the rest of a reply that has begun.
+func (k *link) keep() {
+	l := k.loop
+	part := k.fill - k.start
+	if part == 0 {
+		k.dropChunk()
+		return
+	}
+	limit := k.server.settings().ClientBuffer
+	if k.huge || int64(k.lead.Size())+int64(part) > limit {
+		k.huge = true
+		k.lead.Clear()
+		k.dropChunk()
+		return
+	}
+	if uint32(k.chunk.Cap())-k.fill >= refSize {
+		return
+	}
+	next := l.bufs.Get(buffer.Large)
+	if part < refSize {
+		copy(next.Bytes(), k.chunk.Bytes()[k.start:k.fill])
+		k.fill = part
+	} else {
+		k.lead.AppendRef(k.chunk, k.start, k.fill)
+		k.fill = 0
+	}
+	k.start = 0
+	k.chunk.Release()
+	k.chunk = next
+}
+
+func (k *link) dropChunk() {
+	if k.chunk != nil {
+		k.chunk.Release()
+		k.chunk = nil
+	}
+	k.start, k.fill = 0, 0
+}
+
+// onReply passes one reply to the request it belongs to: the oldest in flight.
+func (k *link) onReply(kind byte, rep *reply) {
+	l, g := k.loop, k.server.group
+	if kind == '>' {
+		return // a push belongs to nobody on a shared link
+	}
+	if k.state == linkHandshake {
+		k.greeted(kind, rep)
+		return
+	}
+	if k.inflight.count == 0 {
+		k.close("it sent a reply that nobody asked for: " + line(rep.first()))
+		return
+	}
+	r := k.inflight.pop()
+	if r.dead() {
+		g.late++
+		l.leave(r, inServer)
+		k.settle()
+		return
+	}
+	size := int64(rep.size())
+	k.expect += (size - k.expect) >> 3
+	if isError(kind) {
+		if k.rejected(r, rep) {
+			k.settle()
+			return
+		}
+		g.pool.commandErrors[r.cmd.ID]++
+	} else if k.retry.count > 0 && k.overtakes(r) {
+		k.settle()
+		return
+	}
+	if k.huge {
+		limit := k.server.settings().ClientBuffer
+		*rep = reply{text: resp.AppendError(nil, fmt.Sprintf("ERR respgate: group '%s': the reply is larger than client_buffer (%d bytes)", g.name, limit))}
+		g.pool.count(errTooLarge)
+	}
+	g.answered++
+	r.dropBytes()
+	r.queued &^= inServer
+	l.complete(r, rep)
+	k.settle()
+}
+
+// retire lets the link finish what is in flight and go.
+func (k *link) retire() {
+	k.retiring = true
+	if k.state != linkUp || k.inflight.count == 0 {
+		k.close("retired")
+	}
+}
+
+// close ends the connection. Requests in flight are sorted by what is known of them (see retry.go).
+func (k *link) close(cause string) {
+	if k.state == linkClosed {
+		return
+	}
+	l := k.loop
+	wasUp := k.state == linkUp
+	if !wasUp {
+		k.server.group.pool.dialErrors++
+	}
+	k.state = linkClosed
+	l.wheel.Stop(&k.timer)
+	_ = l.poll.Delete(k.fd)
+	closeFD(k.fd)
+	l.slots.drop(k.handle)
+	k.lead.Clear()
+	k.dropChunk()
+	k.takeBack(cause)
+	k.out.Clear()
+	k.server.lost(k, wasUp, cause)
+}

@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"respgate/engine/command"
+	"respgate/engine/resp"
+)
+
+// local answers what the proxy answers itself. Texts and shapes are those of Redis 7.
+func (c *client) local(cmd *command.Command, frame []byte, f *resp.Frame) {
+	args := f.Args
+	switch cmd.Name {
+	case "ping":
+		c.ping(frame, args)
+	case "echo":
+		c.respond(resp.AppendBulk(c.loop.scratch(), arg(frame, args[1])))
+	case "quit":
+		c.respond(okReply)
+		c.finish()
+	case "auth":
+		c.auth(frame, args)
+	case "hello":
+		c.hello(frame, args)
+	case "select":
+		c.selectDB(arg(frame, args[1]))
+	case "reset":
+		c.reset()
+	case "time":
+		c.time()
+	case "readonly", "readwrite":
+		c.respond(okReply)
+	case "info":
+		c.info(frame, args)
+	case "config|get":
+		c.configGet(frame, args)
+	case "acl|whoami":
+		c.respond(resp.AppendBulkString(c.loop.scratch(), "default"))
+	case "slowlog|get", "latency|latest", "latency|history":
+		c.respond(resp.AppendArray(c.loop.scratch(), 0)) // the servers keep these, not the proxy: it has nothing to tell
+	case "slowlog|len", "latency|reset":
+		c.respond(resp.AppendInt(c.loop.scratch(), 0))
+	case "slowlog|reset":
+		c.respond(okReply)
+	case "command", "command|count", "command|list", "command|info", "command|docs", "command|getkeys":
+		c.commandTable(cmd, frame, args)
+	default:
+		c.localRest(cmd, frame, args)
+	}
+}
+
+// localRest are the families that are answered by their first word.
+func (c *client) localRest(cmd *command.Command, frame []byte, args []resp.Span) {
+	switch family, sub, _ := strings.Cut(cmd.Name, "|"); {
+	case family == "client":
+		c.clientCommand(sub, frame, args)
+	case family == "cluster":
+		c.replyError("ERR This instance has cluster support disabled")
+	case sub == "help":
+		c.help(family)
+	default:
+		c.unsupported(cmd, "it concerns a server, not a pool: connect to the server itself")
+	}
+}
+
+func (c *client) ping(frame []byte, args []resp.Span) {
+	switch len(args) {
+	case 1:
+		c.respond(pongReply)
+	case 2:
+		c.respond(resp.AppendBulk(c.loop.scratch(), arg(frame, args[1])))
+	default:
+		c.wrongArity(command.Lookup([]byte("ping")))
+	}
+}
+
+func (c *client) time() {
+	now := time.Now()
+	b := resp.AppendArray(c.loop.scratch(), 2)
+	b = resp.AppendBulkString(b, strconv.FormatInt(now.Unix(), 10))
+	b = resp.AppendBulkString(b, strconv.Itoa(now.Nanosecond()/1000))
+	c.respond(b)
+}
+
+// selectDB accepts the pool's own database only.
+func (c *client) selectDB(b []byte) {
+	set := &c.pool.topo.Settings
+	n, ok := resp.ParseInt(b)
+	switch {
+	case !ok:
+		c.replyError("ERR value is not an integer or out of range")
+	case n < 0 || n >= int64(max(set.Databases, 1)):
+		c.replyError("ERR DB index is out of range")
+	case n != int64(set.DB):
+		c.pool.count(errUnsupported)
+		c.replyError("ERR respgate: SELECT " + strconv.FormatInt(n, 10) + " is not supported: pool '" + c.pool.name + "' serves database " + strconv.Itoa(set.DB))
+	default:
+		c.respond(okReply)
+	}
+}
+
+// reset makes the connection as new.
+func (c *client) reset() {
+	c.respond(resetReply)
+	c.proto3 = false
+	c.authed = c.pool.topo.Settings.Password == ""
+	c.meta = nil
+}
+
+// help lists the subcommands that are answered here.
+func (c *client) help(family string) {
+	var lines []string
+	for _, cmd := range command.All() {
+		if name, ok := strings.CutPrefix(cmd.Name, family+"|"); ok && cmd.Route == command.RouteLocal {
+			lines = append(lines, strings.ToUpper(name), "    "+cmd.Summary+".")
+		}
+	}
+	b := resp.AppendArray(c.loop.scratch(), len(lines)+1)
+	b = resp.AppendSimple(b, strings.ToUpper(family)+" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	for _, l := range lines {
+		b = resp.AppendSimple(b, l)
+	}
+	c.respond(b)
+}
+
+// settingsShown is what CONFIG GET tells: what clients ask for when they connect.
+func (c *client) settingsShown() [][2]string {
+	set := &c.pool.topo.Settings
+	return [][2]string{
+		{"appendonly", "no"},
+		{"databases", strconv.Itoa(max(set.Databases, 1))},
+		{"maxclients", strconv.Itoa(c.loop.snap.Limits.MaxClients)},
+		{"maxmemory", "0"},
+		{"maxmemory-policy", "noeviction"},
+		{"proto-max-bulk-len", strconv.FormatInt(set.ClientBuffer, 10)},
+		{"replica-read-only", "yes"},
+		{"save", ""},
+		{"slave-read-only", "yes"},
+		{"timeout", "0"},
+	}
+}
+
+func (c *client) configGet(frame []byte, args []resp.Span) {
+	var found [][2]string
+	for _, s := range c.settingsShown() {
+		for _, a := range args[2:] {
+			if glob(strings.ToLower(string(arg(frame, a))), s[0]) {
+				found = append(found, s)
+				break
+			}
+		}
+	}
+	b := resp.AppendMap(c.loop.scratch(), len(found), c.proto3)
+	for _, s := range found {
+		b = resp.AppendBulkString(b, s[0])
+		b = resp.AppendBulkString(b, s[1])
+	}
+	c.respond(b)
+}
+
+// glob matches with * and ?, which is what CONFIG GET patterns are made of. Linear in the product of the lengths.
+func glob(pattern, s string) bool {
+	star, mark, i, j := -1, 0, 0, 0
+	for j < len(s) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(pattern) && pattern[i] == '*' {
+		i++
+	}
+	return i == len(pattern)
+}

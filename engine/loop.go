@@ -1,0 +1,308 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"respgate/engine/buffer"
+	"respgate/engine/poller"
+	"respgate/engine/resp"
+	"respgate/engine/timer"
+	"respgate/engine/topology"
+)
+
+// loop is an event loop: one goroutine that owns its clients, links, requests, buffers and timers. Everything below runs
+// on it unless it says otherwise; other goroutines get in by post only.
+type loop struct {
+	id   int
+	eng  *Engine
+	poll poller.Poller
+	mail mailbox
+
+	now   int64 // ns since the engine's start, read once per iteration
+	wheel *timer.Wheel
+	bufs  buffer.Pool
+	slots slots
+
+	read  []byte     // what clients' sockets are read into; nothing stays in it between two reads
+	frame resp.Frame // the request being handled
+	batch []byte     // scratch for replies of the proxy's own and for rewritten requests
+	keys  []int32    // scratch for key positions
+	early buffer.Store
+	reply reply // the reply being handled
+
+	dirtyLinks   []*link
+	dirtyClients []*client
+	stalled      []*client // not read because of the memory limit
+
+	freeRequests *request
+	freeCount    int
+	freeSplits   *split
+
+	snap      *topology.Snapshot
+	pools     map[string]*pool
+	clients   int // open on this loop
+	tight     bool
+	trimTimer timer.Timer
+	stopping  bool
+	done      bool
+
+	iterations uint64
+	memory     atomic.Int64 // bytes of buffers in use, published once per iteration
+	open       atomic.Int32 // clients, published for the choice of a loop
+	seed       uint64
+	events     [256]poller.Event
+}
+
+// endpoint is what a descriptor belongs to: a client, a link or a listener.
+type endpoint interface{ onReady(ev poller.Events) }
+
+func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
+	l := &loop{
+		id: id, eng: eng, poll: poll,
+		read:  make([]byte, readSize),
+		pools: map[string]*pool{},
+		snap:  &topology.Snapshot{},
+		seed:  uint64(id)*0x9e3779b97f4a7c15 + 1,
+	}
+	l.now = eng.clock()
+	l.wheel = timer.New(l.now)
+	l.trimTimer.Func = l.trim
+	l.wheel.Set(&l.trimTimer, l.now+trimEvery)
+	return l
+}
+
+const (
+	readSize  = 64 << 10         // of one read from a client
+	trimEvery = int64(2e9)       // how often unused buffers are given back
+	maxWait   = int64(time.Hour) // of one poll
+	keepFree  = 1024             // free requests kept by trim
+)
+
+// run serves until shut down.
+func (l *loop) run() {
+	for !l.done {
+		n, err := l.poll.Wait(l.events[:], l.waitTime())
+		l.now = l.eng.clock()
+		l.iterations++
+		if err != nil {
+			l.eng.fail(err) // a poller that fails is beyond repair: the process ends with the cause
+			return
+		}
+		for _, ev := range l.events[:n] {
+			if ep := l.slots.get(ev.Handle); ep != nil { // nil: closed earlier in this iteration
+				ep.onReady(ev.Events)
+			}
+		}
+		l.mail.run()
+		l.wheel.Advance(l.now)
+		l.flush()
+		l.publish()
+	}
+	l.poll.Close()
+}
+
+// waitTime is how long the poller may block, in nanoseconds.
+func (l *loop) waitTime() int64 {
+	next := l.wheel.Next()
+	if next < 0 {
+		return maxWait
+	}
+	return max(next-l.now, 0)
+}
+
+// flush writes each dirty descriptor once: links first, so that servers work while clients are written to.
+// Writing can dirty others (a link that breaks answers its requests), hence the loop.
+func (l *loop) flush() {
+	for len(l.dirtyLinks) > 0 || len(l.dirtyClients) > 0 {
+		links := l.dirtyLinks
+		l.dirtyLinks = l.dirtyLinks[len(links):]
+		for _, k := range links {
+			k.dirty = false
+			k.flush()
+		}
+		clients := l.dirtyClients
+		l.dirtyClients = l.dirtyClients[len(clients):]
+		for _, c := range clients {
+			c.dirty = false
+			c.flush()
+		}
+		if len(l.dirtyLinks) == 0 {
+			l.dirtyLinks = links[:0]
+		}
+		if len(l.dirtyClients) == 0 {
+			l.dirtyClients = clients[:0]
+		}
+	}
+}
+
+// publish shows other goroutines what they may need of the loop, and compares memory with the limit.
+func (l *loop) publish() {
+	if used := l.bufs.InUse(); used != l.memory.Load() {
+		l.memory.Store(used)
+	}
+	limit := l.snap.Limits.Memory
+	if limit == 0 {
+		l.relax()
+		return
+	}
+	used := l.eng.memory()
+	switch {
+	case !l.tight && used > limit:
+		l.tight = true
+		l.eng.memoryHits.Add(1)
+		l.wheel.Set(&l.trimTimer, l.now+tightPoll)
+	case l.tight && used <= limit-limit/8:
+		l.relax()
+	}
+}
+
+// tightPoll is how often a loop that waits for memory looks again: others may have freed it.
+const tightPoll = int64(10e6)
+
+// relax reads again from those whom the memory limit had stalled.
+func (l *loop) relax() {
+	l.tight = false
+	stalled := l.stalled
+	l.stalled = nil
+	for _, c := range stalled {
+		c.unstall()
+	}
+}
+
+// trim gives back what a burst left behind.
+func (l *loop) trim(now int64) {
+	if l.tight {
+		l.wheel.Set(&l.trimTimer, now+tightPoll)
+		return
+	}
+	l.early.Idle()
+	for _, p := range l.pools {
+		for _, g := range p.groups {
+			g.idle()
+		}
+	}
+	l.eng.trimmed.Add(l.bufs.Trim())
+	if l.freeCount > keepFree {
+		l.freeRequests, l.freeCount = nil, 0
+	}
+	l.freeSplits = nil
+	if cap(l.dirtyClients) > 1024 && len(l.dirtyClients) == 0 {
+		l.dirtyClients = nil
+	}
+	if cap(l.batch) > Large {
+		l.batch = nil
+	}
+	l.wheel.Set(&l.trimTimer, now+trimEvery)
+}
+
+// Large is the size beyond which scratch memory is not kept.
+const Large = buffer.Large
+
+// markLink and markClient note that something is to be written at the end of the iteration.
+func (l *loop) markLink(k *link) {
+	if !k.dirty {
+		k.dirty = true
+		l.dirtyLinks = append(l.dirtyLinks, k)
+	}
+}
+
+func (l *loop) markClient(c *client) {
+	if !c.dirty {
+		c.dirty = true
+		l.dirtyClients = append(l.dirtyClients, c)
+	}
+}
+
+// jitter returns a pseudo-random duration in [d/2, d): retries of many loops and proxies must not coincide.
+func (l *loop) jitter(d int64) int64 {
+	l.seed ^= l.seed << 13
+	l.seed ^= l.seed >> 7
+	l.seed ^= l.seed << 17
+	return d/2 + int64(l.seed>>1)%(d/2+1)
+}
+
+// post runs f on the loop, between two iterations. Safe from any goroutine; never blocks.
+func (l *loop) post(f func()) {
+	l.mail.put(f)
+	_ = l.poll.Wake()
+}
+
+// call runs f on the loop and waits until it is done, or the loop is.
+func (l *loop) call(f func()) {
+	done := make(chan struct{})
+	l.post(func() { f(); close(done) })
+	select {
+	case <-done:
+	case <-l.eng.stopped:
+	}
+}
+
+// mailbox is the only way into a loop. Only the control plane writes to it, a few times per second.
+type mailbox struct {
+	mu    sync.Mutex
+	full  atomic.Bool
+	items []func()
+}
+
+func (m *mailbox) put(f func()) {
+	m.mu.Lock()
+	m.items = append(m.items, f)
+	m.full.Store(true)
+	m.mu.Unlock()
+}
+
+func (m *mailbox) run() {
+	if !m.full.Load() {
+		return
+	}
+	m.mu.Lock()
+	items := m.items
+	m.items = nil
+	m.full.Store(false)
+	m.mu.Unlock()
+	for _, f := range items {
+		f()
+	}
+}
+
+// slots map the handles given to the poller to endpoints. A handle is an index and the generation of its slot: an event
+// that was reported for a descriptor closed meanwhile, whose number may have been given to another, finds nothing.
+type slots struct {
+	table []slot
+	free  []uint32
+}
+
+type slot struct {
+	generation uint32
+	ep         endpoint
+}
+
+func (s *slots) put(ep endpoint) (handle uint64) {
+	var i uint32
+	if n := len(s.free); n > 0 {
+		i = s.free[n-1]
+		s.free = s.free[:n-1]
+	} else {
+		i = uint32(len(s.table))
+		s.table = append(s.table, slot{})
+	}
+	s.table[i].ep = ep
+	return uint64(s.table[i].generation)<<32 | uint64(i)
+}
+
+func (s *slots) get(handle uint64) endpoint {
+	i := uint32(handle)
+	if int(i) >= len(s.table) || s.table[i].generation != uint32(handle>>32) {
+		return nil
+	}
+	return s.table[i].ep
+}
+
+func (s *slots) drop(handle uint64) {
+	i := uint32(handle)
+	s.table[i].generation++
+	s.table[i].ep = nil
+	s.free = append(s.free, i)
+}

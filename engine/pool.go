@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"respgate/engine/command"
+	"respgate/engine/topology"
+)
+
+// pool is one loop's part of a pool: its clients here, its groups, its counters.
+type pool struct {
+	loop    *loop
+	name    string
+	topo    *topology.Pool
+	groups  []*group // as topo.Groups: Ring.Index is an index into it
+	byName  map[string]*group
+	clients *client // list of those on this loop
+	count_  int
+	retired bool
+
+	received, sentBytes        uint64 // clients
+	serverReceived, serverSent uint64
+	fragmented                 uint64
+	stalls                     uint64
+	dials, dialErrors          uint64
+	accepted                   uint64
+	commands                   []uint64 // by command.Command.ID
+	commandErrors              []uint64
+	errors                     [errorKinds]uint64
+	rejected                   map[string]uint64 // connections refused, by reason; nil until one is
+	latency                    histogram
+}
+
+// group is one loop's part of a group.
+type group struct {
+	loop     *loop
+	pool     *pool
+	name     string
+	topo     *topology.Group
+	shared   *groupShared
+	servers  [2]*server // for RESP2 and RESP3 clients; nil until needed
+	version  string     // redis_version of its master
+	software string
+	verified int64 // when a link's ROLE said master, ns of the loop's clock
+
+	requests, answered, retried, unknown, late, timeouts uint64
+}
+
+// groupShared is what all loops know of a group together: the bounds of its hold are for the group, not per loop.
+// Touched only by requests that have to wait.
+type groupShared struct {
+	held, heldBytes    atomic.Int64
+	overflows, expired atomic.Uint64
+}
+
+// swap makes a new snapshot the one that is served.
+func (l *loop) swap(s *topology.Snapshot) {
+	l.snap = s
+	for _, t := range s.Pools {
+		p := l.pools[t.Name]
+		if p == nil {
+			p = &pool{
+				loop: l, name: t.Name, byName: map[string]*group{},
+				commands: make([]uint64, command.Count()+1), commandErrors: make([]uint64, command.Count()+1),
+			}
+			l.pools[t.Name] = p
+		}
+		p.update(t)
+	}
+	for name, p := range l.pools {
+		if s.Pool(name) == nil {
+			delete(l.pools, name)
+			p.retire("pool '" + name + "' was removed")
+		}
+	}
+}
+
+// update follows a new snapshot: groups that stay keep their links, clients and requests.
+func (p *pool) update(t *topology.Pool) {
+	old := p.topo
+	if old == nil {
+		old = t
+	}
+	p.topo = t
+	groups := make([]*group, len(t.Groups))
+	byName := make(map[string]*group, len(t.Groups))
+	for i, tg := range t.Groups {
+		g := p.byName[tg.Name]
+		if g == nil {
+			g = &group{loop: p.loop, pool: p, name: tg.Name, topo: tg, shared: p.loop.eng.sharedGroup(p.name, tg.Name)}
+		}
+		groups[i], byName[tg.Name] = g, g
+	}
+	gone := p.byName
+	p.groups, p.byName = groups, byName
+	for name, g := range gone {
+		if byName[name] == nil {
+			g.retire("group '" + name + "' was removed from pool '" + p.name + "'")
+		}
+	}
+	for i, g := range groups {
+		g.update(t.Groups[i], &old.Settings)
+	}
+}
+
+// update follows the group's part of a new snapshot.
+func (g *group) update(t *topology.Group, old *topology.Settings) {
+	g.topo = t
+	if g.pool.topo.Settings.Preconnect && t.Master.Known() {
+		g.server(false)
+	}
+	for _, s := range g.servers {
+		if s != nil {
+			s.update(old)
+		}
+	}
+}
+
+// server is the way to the group's master for one protocol version.
+func (g *group) server(proto3 bool) *server {
+	i := 0
+	if proto3 {
+		i = 1
+	}
+	if g.servers[i] == nil {
+		g.servers[i] = newServer(g, proto3)
+	}
+	return g.servers[i]
+}
+
+// send takes a request for the group: body is copied, the client decides the protocol version and which link.
+func (g *group) send(r *request, body []byte, c *client) {
+	l := g.loop
+	g.requests++
+	if g.topo.Access != topology.Serve && (g.topo.Access == topology.Reject || r.cmd.Flags&command.FlagReadOnly == 0) {
+		l.fail(r, errNoAuthority, "ERR respgate: group '"+g.name+"': "+g.topo.Reason)
+		return
+	}
+	s := g.server(c.proto3)
+	r.server = s
+	r.piece = s.store.Put(&l.bufs, body)
+	s.send(r, c)
+}
+
+// idle gives up memory that a quiet group holds.
+func (g *group) idle() {
+	for _, s := range g.servers {
+		if s != nil {
+			s.store.Idle()
+		}
+	}
+}
+
+func (g *group) retire(reason string) {
+	for _, s := range g.servers {
+		if s != nil {
+			s.retire(reason)
+		}
+	}
+}
+
+// route is the index of the group that a key belongs to; -1 if every group is ejected.
+func (p *pool) route(key []byte) int {
+	return p.topo.Ring.Index(key)
+}
+
+func (p *pool) groupName(i int) string {
+	if i < 0 || i >= len(p.groups) {
+		return ""
+	}
+	return p.groups[i].name
+}
+
+func (p *pool) addClient(c *client) {
+	c.next = p.clients
+	if p.clients != nil {
+		p.clients.prev = c
+	}
+	p.clients = c
+	p.count_++
+	p.accepted++
+}
+
+func (p *pool) removeClient(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		p.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	p.count_--
+	if p.retired && p.count_ == 0 {
+		p.retireGroups("pool '" + p.name + "' was removed")
+	}
+}
+
+// retire ends the pool on this loop: clients get the replies they wait for and are closed, then the links go.
+func (p *pool) retire(reason string) {
+	p.retired = true
+	if p.count_ == 0 {
+		p.retireGroups(reason)
+		return
+	}
+	for c := p.clients; c != nil; {
+		next := c.next // finishing an idle client takes it out of the list
+		c.finish()
+		c = next
+	}
+}
+
+func (p *pool) retireGroups(reason string) {
+	for _, g := range p.groups {
+		g.retire(reason)
+	}
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"respgate/engine/buffer"
+	"respgate/engine/command"
+)
+
+// request is one command of a client on its way to a server and back, or one fragment of such a command.
+//
+// Two queues hold it: the client's, in the order the replies must leave, and a server's (pending, then a link's in
+// flight). It goes back to the loop's free list when it has left both, so neither can ever see a recycled one: a reply
+// that comes after its client was answered (a time-out) or is gone finds the request still in the link's queue, and
+// is dropped there.
+type request struct {
+	client *client          // nil once the client is gone; of a fragment always nil
+	parent *request         // of a fragment
+	split  *split           // of a request that was split into fragments
+	cmd    *command.Command //
+	server *server          // that has or had it
+
+	piece   buffer.Piece // the bytes for the server, kept until its reply
+	reply   buffer.Chain // an answer that waits for its turn
+	size    int32        // of the client's frame in bytes, for the pipeline bound
+	part    int32        // index among the parent's fragments
+	start   int64        // when it was read, ns of the loop's clock
+	sent    int64        // when it was given to a link
+	seq     uint64       // position of its last byte in the link's output
+	state   requestState
+	queued  queueMask
+	retries uint8 // times it was taken back from a server
+
+	nextClient *request
+	nextServer *request
+}
+
+type requestState uint8
+
+const (
+	requestNew      requestState = iota
+	requestPending               // in a server's queue, not sent
+	requestSent                  // given to a link
+	requestAnswered              // has its reply; waits for its turn, or its late reply is still to come
+)
+
+type queueMask uint8
+
+const (
+	inClient queueMask = 1 << iota // in the client's queue, or a fragment its parent waits for
+	inServer                       // in a server's pending queue or a link's in-flight queue
+)
+
+// maxRetries bounds how often a request is taken back and sent again; the age bound of the hold comes first as a rule.
+const maxRetries = 20
+
+// newRequest takes a request from the free list.
+func (l *loop) newRequest() *request {
+	r := l.freeRequests
+	if r == nil {
+		batch := make([]request, 64) // one allocation for many: a burst grows the list, Trim lets it go
+		for i := range batch[1:] {
+			batch[i+1].nextClient = l.freeRequests
+			l.freeRequests = &batch[i+1]
+		}
+		l.freeCount += len(batch) - 1
+		return &batch[0]
+	}
+	l.freeRequests = r.nextClient
+	r.nextClient = nil
+	l.freeCount--
+	return r
+}
+
+// leave takes the request out of one of its queues and recycles it when it was the last one.
+func (l *loop) leave(r *request, q queueMask) {
+	r.queued &^= q
+	if r.queued != 0 {
+		return
+	}
+	r.dropBytes()
+	r.reply.Clear()
+	reply := r.reply // its room for pieces is worth keeping
+	*r = request{reply: reply, nextClient: l.freeRequests}
+	l.freeRequests = r
+	l.freeCount++
+}
+
+// dropBytes gives up the copy of what is sent to the server.
+func (r *request) dropBytes() {
+	if r.piece.Chunk != nil {
+		r.piece.Chunk.Release()
+		r.piece = buffer.Piece{}
+	}
+}
+
+// dead reports that nobody waits for the reply any more.
+func (r *request) dead() bool {
+	if r.parent != nil {
+		return r.queued&inClient == 0 || r.state == requestAnswered
+	}
+	return r.client == nil || r.state == requestAnswered
+}
+
+// clientQueue is the FIFO of a client's requests.
+type clientQueue struct {
+	head, tail *request
+	count      int
+}
+
+func (q *clientQueue) push(r *request) {
+	if q.tail == nil {
+		q.head = r
+	} else {
+		q.tail.nextClient = r
+	}
+	q.tail = r
+	q.count++
+}
+
+func (q *clientQueue) pop() *request {
+	r := q.head
+	q.head = r.nextClient
+	if q.head == nil {
+		q.tail = nil
+	}
+	r.nextClient = nil
+	q.count--
+	return r
+}
+
+// serverQueue is a FIFO of requests for a server.
+type serverQueue struct {
+	head, tail *request
+	count      int
+	bytes      int
+}
+
+func (q *serverQueue) push(r *request) {
+	if q.tail == nil {
+		q.head = r
+	} else {
+		q.tail.nextServer = r
+	}
+	q.tail = r
+	q.count++
+	q.bytes += r.piece.Len()
+}
+
+func (q *serverQueue) pop() *request {
+	r := q.head
+	q.head = r.nextServer
+	if q.head == nil {
+		q.tail = nil
+	}
+	r.nextServer = nil
+	q.count--
+	q.bytes -= r.piece.Len()
+	return r
+}
+
+// prepend puts all of o in front, o keeps its order and is empty afterwards.
+func (q *serverQueue) prepend(o *serverQueue) {
+	if o.head == nil {
+		return
+	}
+	o.tail.nextServer = q.head
+	if q.tail == nil {
+		q.tail = o.tail
+	}
+	q.head = o.head
+	q.count += o.count
+	q.bytes += o.bytes
+	*o = serverQueue{}
+}

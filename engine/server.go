@@ -1,0 +1,361 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"respgate/engine/buffer"
+	"respgate/engine/timer"
+	"respgate/engine/topology"
+)
+
+// server is one loop's way to the master of a group, for one protocol version: the links, and the requests that wait
+// because there is no link, the link is behind, or the group is on hold.
+//
+// Requests of one client for one server leave in order: a client always uses the same link, and while anything is
+// pending nothing overtakes it.
+type server struct {
+	loop   *loop
+	group  *group
+	proto3 bool
+
+	master  *topology.Master // that the links are for
+	links   []*link          // server_connections of them, nil where none is open
+	pending serverQueue
+	store   buffer.Store
+	stalled []*client // paused until the pending queue has shrunk
+	retired bool      // the group or the pool is gone: no new requests
+
+	timer     timer.Timer // the earliest of: a pending request too old, time to dial, end of a rest
+	failures  int         // dials and handshakes that failed in a row
+	redialAt  int64
+	restUntil int64  // the server said -LOADING: nothing is sent until then
+	cause     string // of the last failure
+
+	used bool // somebody wanted it: it is connected again by itself
+}
+
+// Bounds of a link and of what waits for one that is behind.
+const (
+	maxInflight   = 512 << 10    // bytes of requests and of replies expected, per link
+	stallPending  = 256 << 10    // bytes waiting for a busy link before its clients are not read any more
+	loadingRest   = int64(100e6) // between two tries at a server that is loading
+	demotedRest   = int64(200e6) // between two looks at a node that is no master
+	redialFirst   = int64(50e6)  // back-off of dials: at once, then 50 ms doubling up to 1 s, with jitter
+	redialLongest = int64(1e9)
+)
+
+func newServer(g *group, proto3 bool) *server {
+	s := &server{loop: g.loop, group: g, proto3: proto3, master: &g.topo.Master}
+	s.links = make([]*link, max(1, g.pool.topo.Settings.ServerConnections))
+	s.timer.Func = s.tick
+	return s
+}
+
+// settings of the pool as they are now.
+func (s *server) settings() *topology.Settings { return &s.group.pool.topo.Settings }
+
+// gated reports that nothing may be sent now, whatever the links say.
+func (s *server) gated() bool {
+	return s.group.topo.Hold || s.restUntil > s.loop.now || s.pending.count > 0
+}
+
+// linkFor is the link that a client's requests take; nil if it cannot take one now.
+func (s *server) linkFor(id int64) *link {
+	k := s.links[0]
+	if n := len(s.links); n > 1 {
+		k = s.links[id%int64(n)]
+	}
+	if k == nil || !k.ready() {
+		return nil
+	}
+	return k
+}
+
+// send takes a request whose bytes are stored: to a link at once, or to the pending queue.
+func (s *server) send(r *request, c *client) {
+	s.used = true
+	if !s.gated() {
+		if k := s.linkFor(c.id); k != nil {
+			k.send(r)
+			return
+		}
+	}
+	s.enqueue(r, c)
+}
+
+// enqueue lets a request wait. A busy link stalls the client; without a master the hold's bounds decide.
+func (s *server) enqueue(r *request, c *client) {
+	l, shared, set := s.loop, s.group.shared, s.settings()
+	busy := s.connected()
+	size := int64(r.piece.Len())
+	if !busy && (shared.held.Load() >= int64(set.HoldRequests) || shared.heldBytes.Load()+size > set.HoldBytes || set.HoldTimeout <= 0) {
+		shared.overflows.Add(1)
+		r.dropBytes()
+		l.fail(r, errHoldFull, fmt.Sprintf("ERR respgate: hold queue of group '%s' is full (%d requests, %d bytes wait): %s",
+			s.group.name, shared.held.Load(), shared.heldBytes.Load(), s.why()))
+		return
+	}
+	r.state = requestPending
+	r.queued |= inServer
+	s.pending.push(r)
+	shared.held.Add(1)
+	shared.heldBytes.Add(size)
+	if busy && s.pending.bytes > stallPending && c.paused&pauseServer == 0 {
+		c.pause(pauseServer)
+		s.stalled = append(s.stalled, c)
+	}
+	s.connect()
+	s.schedule()
+}
+
+// requeue puts requests that came back from a link in front of the pending queue, in order.
+func (s *server) requeue(q *serverQueue) {
+	if q.count == 0 {
+		return
+	}
+	s.group.shared.held.Add(int64(q.count))
+	s.group.shared.heldBytes.Add(int64(q.bytes))
+	s.pending.prepend(q)
+}
+
+func (s *server) popPending() *request {
+	size := int64(s.pending.head.piece.Len())
+	r := s.pending.pop()
+	s.group.shared.held.Add(-1)
+	s.group.shared.heldBytes.Add(-size)
+	return r
+}
+
+// connected reports whether some link is up and not on its way out.
+func (s *server) connected() bool {
+	for _, k := range s.links {
+		if k != nil && k.state == linkUp && !k.blocked && !k.retiring {
+			return true
+		}
+	}
+	return false
+}
+
+// drain sends what waits, as far as it may go.
+func (s *server) drain() {
+	l := s.loop
+	if s.group.topo.Hold || s.restUntil > l.now {
+		return
+	}
+	for s.pending.count > 0 {
+		r := s.pending.head
+		if r.dead() {
+			l.leave(s.popPending(), inServer)
+			continue
+		}
+		k := s.linkFor(r.clientID())
+		if k == nil {
+			break
+		}
+		s.popPending()
+		k.send(r)
+	}
+	if len(s.stalled) > 0 && s.pending.bytes <= stallPending/2 {
+		stalled := s.stalled
+		s.stalled = nil
+		for _, c := range stalled {
+			c.resume(pauseServer)
+		}
+	}
+}
+
+// clientID is the id of the client that waits for a live request or fragment.
+func (r *request) clientID() int64 {
+	if r.parent != nil {
+		r = r.parent
+	}
+	return r.client.id
+}
+
+// connect dials the links that are missing, if it is time to.
+func (s *server) connect() {
+	if s.retired || !s.master.Known() || s.redialAt > s.loop.now {
+		return
+	}
+	for i, k := range s.links {
+		if k == nil {
+			s.links[i] = s.dial(i)
+		}
+	}
+}
+
+// lost takes note of a link that is closed. Its requests have been dealt with.
+func (s *server) lost(k *link, wasUp bool, cause string) {
+	l := s.loop
+	if k.index < len(s.links) && s.links[k.index] == k {
+		s.links[k.index] = nil
+	}
+	if s.retired || k.retiring || k.replaced {
+		s.recover()
+		return
+	}
+	s.cause = cause
+	kind := EventDialFailed
+	rest := int64(0)
+	switch {
+	case k.demoted:
+		kind, rest = EventDemoted, l.jitter(demotedRest)
+		s.failures++
+	case wasUp:
+		kind = EventLinkLost
+		s.failures = 0
+	default:
+		rest = l.jitter(min(redialFirst<<min(s.failures, 10), redialLongest))
+		s.failures++
+	}
+	s.redialAt = max(s.redialAt, l.now+rest)
+	l.eng.observe(Event{Kind: kind, Pool: s.group.pool.name, Group: s.group.name, Master: s.master.Name, Generation: s.master.Generation, Cause: cause})
+	s.recover()
+}
+
+// recover goes on after a change: dials, sends, and sets the timer.
+func (s *server) recover() {
+	if s.used || s.settings().Preconnect {
+		s.connect()
+	}
+	s.drain()
+	s.schedule()
+}
+
+// tick is the server's timer.
+func (s *server) tick(now int64) {
+	s.expire(now)
+	s.recover()
+}
+
+// expire answers pending requests that have waited too long.
+func (s *server) expire(now int64) {
+	limit := s.holdLimit()
+	for s.pending.count > 0 {
+		r := s.pending.head
+		if !r.dead() && now-r.start < limit {
+			return
+		}
+		s.popPending()
+		if !r.dead() {
+			s.group.shared.expired.Add(1)
+			s.loop.fail(r, errHeld, fmt.Sprintf("ERR respgate: %s (waited %d ms)", s.why(), (now-r.start)/int64(time.Millisecond)))
+		}
+		s.loop.leave(r, inServer)
+	}
+}
+
+func (s *server) holdLimit() int64 { return int64(s.settings().HoldTimeout) }
+
+// why says why requests wait, for an error or the console.
+func (s *server) why() string {
+	g := s.group
+	switch {
+	case g.topo.Hold:
+		return fmt.Sprintf("group '%s' is on hold: %s", g.name, g.topo.Cause)
+	case !s.master.Known():
+		if g.topo.Cause != "" {
+			return fmt.Sprintf("no verified master for group '%s': %s", g.name, g.topo.Cause)
+		}
+		return fmt.Sprintf("no verified master for group '%s'", g.name)
+	case s.restUntil > s.loop.now:
+		return fmt.Sprintf("group '%s': its master %s is loading its data", g.name, s.master.Name)
+	case s.connected():
+		return fmt.Sprintf("group '%s': its master %s is behind with its replies", g.name, s.master.Name)
+	case s.cause != "":
+		return fmt.Sprintf("group '%s': no connection to its master %s: %s", g.name, s.master.Name, s.cause)
+	}
+	return fmt.Sprintf("group '%s': connecting to its master %s", g.name, s.master.Name)
+}
+
+// schedule sets the timer to the next thing that happens by itself.
+func (s *server) schedule() {
+	next := int64(-1)
+	soonest := func(t int64) {
+		if next < 0 || t < next {
+			next = t
+		}
+	}
+	if s.pending.count > 0 {
+		soonest(s.pending.head.start + s.holdLimit())
+	}
+	if s.restUntil > s.loop.now {
+		soonest(s.restUntil)
+	}
+	if (s.used || s.settings().Preconnect) && !s.retired && s.master.Known() && s.redialAt > s.loop.now && s.missing() {
+		soonest(s.redialAt)
+	}
+	switch {
+	case next < 0:
+		s.loop.wheel.Stop(&s.timer)
+	case !s.timer.Set() || s.timer.When() != next:
+		s.loop.wheel.Set(&s.timer, next)
+	}
+}
+
+func (s *server) missing() bool {
+	for _, k := range s.links {
+		if k == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// update follows a new snapshot. Another generation voids the links; changed credentials replace them when they are idle.
+func (s *server) update(old *topology.Settings) {
+	set, master := s.settings(), &s.group.topo.Master
+	moved := master.Generation != s.master.Generation
+	s.master = master
+	if moved {
+		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
+		for _, k := range s.links {
+			if k != nil {
+				k.replaced = true
+				k.close("its group has another master now")
+			}
+		}
+	}
+	if linkSettings(old) != linkSettings(set) {
+		for i, k := range s.links {
+			if k != nil {
+				s.links[i] = nil // first: closing it dials the next one into this place
+				k.retire()
+			}
+		}
+		s.failures, s.redialAt = 0, 0
+	}
+	if n := max(1, set.ServerConnections); n != len(s.links) {
+		old := s.links
+		s.links = make([]*link, n)
+		for _, k := range old[copy(s.links, old):] {
+			if k != nil {
+				k.retire()
+			}
+		}
+	}
+	s.recover()
+}
+
+// linkSettings are the settings that a link is made with.
+func linkSettings(s *topology.Settings) [4]any {
+	return [4]any{s.ServerUser, s.ServerPassword, s.DB, s.VerifyRole}
+}
+
+// retire ends the server: what waits is answered, links close when their replies are in.
+func (s *server) retire(reason string) {
+	s.retired = true
+	for s.pending.count > 0 {
+		r := s.popPending()
+		s.loop.fail(r, errGroupGone, "ERR respgate: "+reason)
+		s.loop.leave(r, inServer)
+	}
+	for _, k := range s.links {
+		if k != nil {
+			k.retire()
+		}
+	}
+	s.loop.wheel.Stop(&s.timer)
+	s.store.Drop()
+}
