@@ -58,6 +58,7 @@ func TestScanHugeRequest(t *testing.T) {
 	scan(resp.MaxRequest-1, false, "")
 
 	put(1, bulkUntil(resp.MaxRequest)+1)
+	scan(1<<20, false, "Protocol error: too big request")
 	scan(size, false, "Protocol error: too big request")
 
 	// The second argument would begin behind the bound, or straddle it.

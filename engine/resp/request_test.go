@@ -163,6 +163,9 @@ func TestScanRequestErrors(t *testing.T) {
 		{"*1\r\n$00\r\n\r\n", nil, bulk},
 		{"*1\r\n$1:\r\n", nil, bulk},
 		{"*1\r\n$1 \r\na\r\n", nil, bulk},
+		{"*1\r\n$1:\r\n01234567890123456789\r\n", nil, bulk},
+		{"*1\r\n$12x\n0123456789ab\r\n", nil, bulk},
+		{"*1\r\n$12\rx0123456789ab\r\n", nil, bulk},
 		{"*1\r\n$1\ra\r\n", nil, bulk},
 		{"*1\r\n$10\r0", nil, bulk},
 		{"*1\r\n$536870912\r\n", nil, ""},
@@ -343,6 +346,23 @@ func TestScanNothingTwice(t *testing.T) {
 	}
 	if done, err := s.Scan(part, nil, &f); !done || err != nil || len(f.Args) != 3 {
 		t.Fatal(done, err, f)
+	}
+}
+
+// TestScanLinesNotTwice puts line ends where the scanner has looked before.
+func TestScanLinesNotTwice(t *testing.T) {
+	t.Parallel()
+	for _, prefix := range []string{"*", "*1\r\n$", "x"} {
+		var s resp.RequestScanner
+		var f resp.Frame
+		buf := []byte(prefix + strings.Repeat("1", 1000))
+		if done, err := s.Scan(buf[:900], nil, &f); done || err != nil {
+			t.Fatal(done, err)
+		}
+		copy(buf[500:], "\r\n")
+		if done, err := s.Scan(buf, nil, &f); done || err != nil {
+			t.Fatalf("%q: looked twice: %t, %v", prefix, done, err)
+		}
 	}
 }
 
