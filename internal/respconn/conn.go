@@ -155,6 +155,9 @@ func (c *Conn) ReadRequest() ([]string, error) {
 	}
 }
 
+// LimitRequests changes the bounds of the requests to come: a server lets a client that has authenticated send more. It is called between two requests.
+func (c *Conn) LimitRequests(lim RequestLimits) { c.request.lim = lim.withDefaults() }
+
 // Buffered is the number of bytes received and not yet read: a server that answers pipelined requests flushes when it is 0.
 func (c *Conn) Buffered() int { return c.in.Buffered() }
 

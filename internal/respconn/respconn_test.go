@@ -254,6 +254,17 @@ func TestReadRequestHostile(t *testing.T) {
 	}
 }
 
+func TestLimitRequests(t *testing.T) {
+	c := NewServer(&chunks{in: []string{"*2\r\n$1\r\na\r\n$1\r\nb\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"}}, RequestLimits{Args: 2})
+	if args, err := c.ReadRequest(); err != nil || len(args) != 2 {
+		t.Fatal(args, err)
+	}
+	c.LimitRequests(RequestLimits{Args: 1})
+	if args, err := c.ReadRequest(); err == nil {
+		t.Fatalf("%q went through", args)
+	}
+}
+
 func TestReplyShapes(t *testing.T) {
 	v := List(Simple("a\r\nb"), Errorf("ERR no such pool '%s'", "x\ny"), Int(-1), Bulk("b"), Bool(true), Bool(false), Float(0.5), Text("t"), Nil(),
 		Fields("name", "p", "up", true, "clients", 3, "epoch", uint64(7), "ms", int64(9)), SetOf(Int(1)), Value{Kind: Push, Elems: []Value{Bulk("x")}},
