@@ -225,3 +225,13 @@ func (f *Fleet) Failover(group string) {
 		return errors.New(strings.Join(all, "; "))
 	})
 }
+
+// Masters are the servers that serve each group now; it waits until each has one.
+func (f *Fleet) Masters() map[string]*Redis {
+	f.t.Helper()
+	m := map[string]*Redis{}
+	for _, g := range f.Groups {
+		m[g.Name] = f.WaitMaster(g.Name, nil)
+	}
+	return m
+}

@@ -11,8 +11,11 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -26,6 +29,8 @@ const Patience = 30 * time.Second
 // Main runs the tests of a package, removes what they shared, and fails if one of them left a goroutine behind.
 // A package's TestMain calls it.
 func Main(m *testing.M) {
+	flag.Parse()
+	raiseParallel()
 	code := m.Run()
 	programs.remove()
 	spawner.stop()
@@ -34,6 +39,15 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// raiseParallel lets more tests run at once than there are processors: they mostly wait for other processes.
+func raiseParallel() {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(6, 2*runtime.GOMAXPROCS(0))))
+	}
 }
 
 // Eventually polls cond until it returns nil, and fails the test with its last error after the time given.

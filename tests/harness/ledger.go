@@ -152,6 +152,9 @@ func (l *Ledger) Progress(n int, groups ...string) {
 	})
 }
 
+// Requests counts what a group has answered so far.
+func (l *Ledger) Requests(group string) int { return l.groups[group].count() }
+
 // Failures are the errors so far in a group, by text.
 func (l *Ledger) Failures(group string) map[string]int { return l.groups[group].failures() }
 

@@ -24,8 +24,14 @@ type Proxy struct {
 // StartProxy starts the proxy with the configuration and waits until its admin port answers.
 func StartProxy(t testing.TB, c *Config) *Proxy {
 	t.Helper()
+	return StartProxyText(t, c, c.String())
+}
+
+// StartProxyText does the same with a file that the configuration does not say all of.
+func StartProxyText(t testing.TB, c *Config, text string) *Proxy {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "respgate.yml")
-	if err := os.WriteFile(file, []byte(c.String()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &Proxy{File: file, Config: c, t: t}
@@ -95,6 +101,32 @@ func (p *Proxy) Master(pool, group string) map[string]string {
 		p.t.Fatalf("PROXY MASTERS %s %s: %d rows", pool, group, len(rows))
 	}
 	return rows[0]
+}
+
+// Route gives the group of each key of a pool, as PROXY ROUTE says.
+func (p *Proxy) Route(pool string) func(keys []string) []string {
+	return func(keys []string) []string {
+		p.t.Helper()
+		rows := p.Rows(append([]string{"PROXY", "ROUTE", pool}, keys...)...)
+		if len(rows) != len(keys) {
+			p.t.Fatalf("PROXY ROUTE: %d rows for %d keys", len(rows), len(keys))
+		}
+		groups := make([]string, len(keys))
+		for i, row := range rows {
+			groups[i] = row["group"]
+		}
+		return groups
+	}
+}
+
+// Load starts a ledger on a pool of a fleet.
+func (p *Proxy) Load(pool string, f *Fleet, change ...func(*LedgerOptions)) *Ledger {
+	p.t.Helper()
+	o := LedgerOptions{Addr: p.Config.Addr(pool), Groups: f.GroupNames(), Route: p.Route(pool)}
+	for _, c := range change {
+		c(&o)
+	}
+	return StartLedger(p.t, o)
 }
 
 // ActiveSentinel is the address of the pool's active sentinel, "" if there is none.
