@@ -23,7 +23,8 @@ type Config struct {
 
 	Pools map[string]*Pool `mapstructure:"pools"` // by name; at least one
 
-	warnings []*Error
+	idFromHost bool // ProxyID is not from the file
+	warnings   []*Error
 }
 
 // Warnings returns what the file may not mean as it stands, each as "file:line:col: key: message".

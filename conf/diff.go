@@ -25,12 +25,12 @@ type KeyChange struct {
 
 // String returns "key: old -> new (effect)".
 func (k KeyChange) String() string {
-	return fmt.Sprintf("%s: %s -> %s (%s)", k.Key, orEmpty(k.Old), orEmpty(k.New), k.Effect)
+	return fmt.Sprintf("%s: %s -> %s (%s)", k.Key, orNothing(k.Old), orNothing(k.New), k.Effect)
 }
 
-func orEmpty(s string) string {
+func orNothing(s string) string {
 	if s == "" {
-		return `""`
+		return "none"
 	}
 	return s
 }
@@ -83,6 +83,9 @@ func Diff(before, after *Config) Changes {
 	}
 	if before != nil && after != nil {
 		c.Globals = diffKeys(globalKeys, before, after)
+		if before.idFromHost && after.idFromHost { // it follows admin.listen; the process goes on with its own
+			c.Globals = slices.DeleteFunc(c.Globals, func(k KeyChange) bool { return k.Key == "proxy_id" })
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(newPools)) {
 		was, ok := oldPools[name]
@@ -115,9 +118,15 @@ func diffKeys(table []Key, before, after any) []KeyChange {
 			continue
 		}
 		x, y := fieldOf(a, k), fieldOf(b, k)
-		if !reflect.DeepEqual(x, y) {
-			out = append(out, KeyChange{Key: k.Name, Old: k.show(x), New: k.show(y), Effect: k.Effect})
+		if reflect.DeepEqual(x, y) {
+			continue
 		}
+		c := KeyChange{Key: k.Name, Effect: k.Effect}
+		c.Old, c.New = k.showBoth(x, y)
+		if c.Old == "" && c.New == "" { // none, and none because the map around it is absent
+			continue
+		}
+		out = append(out, c)
 	}
 	return out
 }
@@ -129,6 +138,41 @@ func fieldOf(v reflect.Value, k *Key) any {
 		return nil
 	}
 	return f.Interface()
+}
+
+// maxShownList bounds how a list is shown, in bytes.
+const maxShownList = 300
+
+// showBoth returns two values as the file would have them; of lists that are long, only what the other has not.
+func (k *Key) showBoth(x, y any) (string, string) {
+	before, after := k.show(x), k.show(y)
+	if k.typ.items == nil || x == nil || y == nil || len(before)+len(after) <= maxShownList {
+		return before, after
+	}
+	a, b := k.typ.items(x), k.typ.items(y)
+	return listWithout(a, b), listWithout(b, a)
+}
+
+// listWithout shows the items of a that b has not.
+func listWithout(a, b []string) string {
+	drop := make(map[string]bool, len(b))
+	for _, item := range b {
+		drop[item] = true
+	}
+	text, shown := "", 0
+	for _, item := range a {
+		if drop[item] {
+			continue
+		}
+		if len(text) > maxShownList {
+			return fmt.Sprintf("[%s, ...] (%d in all)", text, len(a))
+		}
+		if shown++; shown > 1 {
+			text += ", "
+		}
+		text += item
+	}
+	return fmt.Sprintf("[%s] (%d in all)", text, len(a))
 }
 
 // show returns a value as the file would have it; secrets print themselves masked.

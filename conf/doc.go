@@ -12,3 +12,5 @@
 // Watch tells when the file may have changed. It does not load: whoever owns the running configuration calls Load, compares with
 // Diff and decides.
 package conf
+
+//go:generate go test -run TestReference -update

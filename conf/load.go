@@ -80,7 +80,7 @@ func readPools(r *reader, path string, n *yaml.Node) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	if len(fields) == 0 {
+	if len(target(n).Content) == 0 {
 		r.failf(n, path, "must have at least one pool")
 		return nil, false
 	}
@@ -123,7 +123,7 @@ func (c *Config) fromHost() {
 		if err != nil {
 			host = "respgate"
 		}
-		c.ProxyID = defaultProxyID(host, c.Admin.Listen)
+		c.ProxyID, c.idFromHost = defaultProxyID(host, c.Admin.Listen), true
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	// MaxFileSize is the largest configuration file that is read, in bytes.
 	MaxFileSize = 4 << 20
 
-	maxValues     = 1 << 18 // keys and list items visited, those that aliases repeat counted each time
+	maxValues     = 1 << 17 // keys and list items visited, those that aliases repeat counted each time
 	maxMergeDepth = 8       // of "<<" within what "<<" names
 )
 
@@ -196,7 +196,7 @@ func (r *reader) fields(path string, n *yaml.Node) ([]field, bool) {
 
 // collect calls add for the entries of n, and then for those of the mappings that n merges. depth is 0 for n itself.
 func (r *reader) collect(path string, n *yaml.Node, depth int, add func(field, int)) bool {
-	var merges []*yaml.Node
+	var merges, mergeKeys []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], target(n.Content[i+1])
 		if !r.spend(key, path) {
@@ -206,13 +206,13 @@ func (r *reader) collect(path string, n *yaml.Node, depth int, add func(field, i
 		case key.Kind != yaml.ScalarNode || (key.ShortTag() != "!!str" && key.ShortTag() != "!!merge"):
 			r.failf(key, path, "a key must be plain text; put it in quotes if it is a name")
 		case key.ShortTag() == "!!merge":
-			merges = append(merges, value)
+			merges, mergeKeys = append(merges, value), append(mergeKeys, key)
 		default:
 			add(field{key.Value, key, value}, depth)
 		}
 	}
 	if len(merges) > 1 {
-		r.failf(merges[1], join(path, "<<"), "is given twice; name several maps as a list: <<: [*a, *b]")
+		r.failf(mergeKeys[1], join(path, "<<"), "is given twice; name several maps as a list: <<: [*a, *b]")
 		return false
 	}
 	for _, m := range merges {
@@ -275,9 +275,10 @@ func kindOf(n *yaml.Node) string {
 	return "a value of another type"
 }
 
+// join returns the path of name within path; either may be empty.
 func join(path, name string) string {
-	if path == "" {
-		return name
+	if path == "" || name == "" {
+		return path + name
 	}
 	return path + "." + name
 }

@@ -174,11 +174,30 @@ func (r *reader) failUnknown(path string, in *yaml.Node, f field, s *section) {
 		r.failf(f.key, at, "unknown key; did you mean %s?", near)
 		return
 	}
+	if key, ok := s.secretBefore(in, f); ok {
+		r.failf(f.key, join(path, key), "runs into an unknown key; a secret needs quotes, and a space after the colon")
+		return
+	}
 	if path == "" && looksLikePool(f.value) {
 		r.failf(f.key, at, "unknown key; a pool belongs under pools: (respgate import reads a file of twemproxy)")
 		return
 	}
 	r.failf(f.key, at, "unknown key")
+}
+
+// secretBefore returns the key of the secret that an unknown key may be a part of: it begins with that key, or follows it in
+// braces.
+func (s *section) secretBefore(in *yaml.Node, f field) (string, bool) {
+	suspects := []string{f.name}
+	if i := slices.Index(in.Content, f.key); i >= 2 && in.Style&yaml.FlowStyle != 0 {
+		suspects = append(suspects, in.Content[i-2].Value)
+	}
+	for name, k := range s.keys {
+		if k.typ.secret && slices.ContainsFunc(suspects, func(key string) bool { return strings.HasPrefix(key, name) }) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func looksLikePool(n *yaml.Node) bool {

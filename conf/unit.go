@@ -84,6 +84,9 @@ const maxDuration = time.Hour
 
 // showDuration returns the duration as the file would have it: "1h", not "1h0m0s".
 func showDuration(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -16,9 +16,11 @@ import (
 
 // valueType reads one kind of value. Its result has exactly the type of the field of Config that it is for.
 type valueType struct {
-	name string // for the reference
-	read func(r *reader, path string, n *yaml.Node) (any, bool)
-	show func(any) string // for Diff; nil: fmt.Sprint
+	name   string // for the reference
+	read   func(r *reader, path string, n *yaml.Node) (any, bool)
+	show   func(any) string   // for Diff; nil: fmt.Sprint
+	items  func(any) []string // of a list
+	secret bool               // never quoted
 }
 
 // scalar makes the type of a value that is one word. tags are the YAML types that it may be written as; what names it in errors.
@@ -26,7 +28,7 @@ func scalar[T any](name string, tags []string, what error, parse func(string) (T
 	return valueType{name: name, read: func(r *reader, path string, n *yaml.Node) (any, bool) {
 		switch {
 		case isNull(n):
-			r.failf(n, path, "has no value; leave the key out to have the default")
+			r.failf(n, path, "has no value")
 			return nil, false
 		case n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0:
 			r.failf(n, path, `%v; text with { or } needs quotes: "{}"`, what)
@@ -248,6 +250,7 @@ func secret() valueType {
 		return Secret(s), nil
 	})
 	t := plain
+	t.secret = true
 	t.read = func(r *reader, path string, n *yaml.Node) (any, bool) {
 		if n.Kind != yaml.MappingNode {
 			return plain.read(r, path, n)
@@ -298,31 +301,28 @@ func list[T any](name string, most int, item valueType) valueType {
 			}
 		}
 		return out, ok
-	}, show: func(v any) string { return showList(v.([]T)) }}
+	}, show: func(v any) string {
+		return "[" + strings.Join(itemsOf[T](v), ", ") + "]"
+	}, items: itemsOf[T]}
 }
 
-// maxShownList bounds a list in Diff, in bytes.
-const maxShownList = 300
-
-func showList[T any](items []T) string {
-	var b strings.Builder
+func itemsOf[T any](v any) []string {
+	items := v.([]T)
+	out := make([]string, len(items))
 	for i, item := range items {
-		if b.Len() > maxShownList {
-			fmt.Fprintf(&b, ", ... (%d in all)", len(items))
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprint(&b, item)
+		out[i] = fmt.Sprint(item)
 	}
-	return "[" + b.String() + "]"
+	return out
 }
 
 // group is "name" or {name: g, weight: 2}.
 func group() valueType {
 	name := text("", checkName)
 	return valueType{read: func(r *reader, path string, n *yaml.Node) (any, bool) {
+		if n.Kind == yaml.SequenceNode {
+			r.failf(n, path, "must be a name or {name: g, weight: 2}")
+			return Group{}, false
+		}
 		if n.Kind != yaml.MappingNode {
 			v, ok := name.read(r, path, n)
 			if !ok {
