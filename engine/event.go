@@ -1,30 +1,18 @@
 package engine
 
-// EventKind is what happened to the data plane's way to a master.
-type EventKind uint8
+import "respgate/engine/report"
+
+// Event and the kinds of it, for those who know the engine only.
+type Event = report.Event
 
 const (
-	EventLinkUp       EventKind = iota // connected, authenticated, ROLE says master
-	EventLinkLost                      // an established link broke
-	EventDialFailed                    // a link could not be established
-	EventDemoted                       // the node is no master: ROLE or -READONLY says so
-	EventTimeout                       // requests went without a reply for the pool's timeout
-	EventAcceptFailed                  // no descriptor for a new client; accepting pauses
+	EventLinkUp       = report.EventLinkUp
+	EventLinkLost     = report.EventLinkLost
+	EventDialFailed   = report.EventDialFailed
+	EventDemoted      = report.EventDemoted
+	EventTimeout      = report.EventTimeout
+	EventAcceptFailed = report.EventAcceptFailed
 )
-
-var eventNames = [...]string{"link-up", "link-lost", "dial-failed", "demoted", "timeout", "accept-failed"}
-
-func (k EventKind) String() string { return eventNames[k] }
-
-// Event is a sign from the data plane to control. It is a hint, not a decision: the master of a group is Sentinel's word.
-type Event struct {
-	Kind       EventKind
-	Pool       string
-	Group      string
-	Master     string // host:port the link was for
-	Generation uint64
-	Cause      string
-}
 
 // observe hands an event to the observer, which must not block.
 func (e *Engine) observe(ev Event) {

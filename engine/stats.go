@@ -5,73 +5,12 @@ import (
 	"time"
 
 	"respgate/engine/command"
+	"respgate/engine/report"
 )
 
-// Stats are the counters of all loops, added up at one moment. The maps and slices are the caller's own.
-type Stats struct {
-	Serial     uint64 // of the snapshot that every loop serves
-	Clients    int
-	MemoryHits uint64 // times a loop stopped reading because of limits.memory
-	ClientHits uint64 // connections refused because of limits.max_clients
-	Trimmed    int64  // bytes of buffers given back since the start
-	Loops      []LoopStats
-	Pools      map[string]*PoolStats
-}
-
-// LoopStats is one event loop.
-type LoopStats struct {
-	ID          int
-	Clients     int
-	Links       int
-	Iterations  uint64
-	Requests    uint64
-	BufferBytes int64 // in use
-	BufferIdle  int64 // free, kept until the next trim
-}
-
-// PoolStats is one pool.
-type PoolStats struct {
-	Clients                    int
-	Accepted                   uint64
-	Rejected                   map[string]uint64 // connections, by reason
-	Received, Sent             uint64            // bytes, clients
-	ServerReceived, ServerSent uint64            // bytes, servers
-	Requests                   uint64
-	Commands                   []uint64 // by command.Command.ID
-	CommandErrors              []uint64 // error replies of servers
-	Errors                     map[string]uint64
-	Failures                   uint64 // of Errors, those that are not the client's fault
-	Fragmented                 uint64
-	Stalls                     uint64 // times a client was not read because of its own backlog
-	Dials, DialErrors          uint64
-	Latency                    []uint64 // by bucket, see LatencyBounds
-	LatencySum                 time.Duration
-	LatencyCount               uint64
-	Groups                     map[string]*GroupStats
-}
-
-// GroupStats is one group.
-type GroupStats struct {
-	Inflight   int // sent and not answered
-	Held       int // waiting for a master or for a busy link
-	HeldBytes  int64
-	OldestHeld time.Duration
-	Links      int // up
-	Requests   uint64
-	Answered   uint64
-	Retried    uint64
-	Unknown    uint64 // answered with "may or may not have been executed"
-	Late       uint64 // replies that nobody waited for
-	Timeouts   uint64
-	Overflows  uint64 // refused because the hold was full
-	Expired    uint64 // waited too long
-	Version    string // redis_version of the master
-	Cause      string // why requests wait, empty if none does
-}
-
 // Stats asks every loop. It takes as long as the busiest loop's current iteration.
-func (e *Engine) Stats() *Stats {
-	st := &Stats{Pools: map[string]*PoolStats{}, MemoryHits: e.memoryHits.Load(), ClientHits: e.clientHits.Load(), Trimmed: e.trimmed.Load(), Serial: e.serial.Load()}
+func (e *Engine) Stats() *report.Stats {
+	st := &report.Stats{Pools: map[string]*report.Pool{}, MemoryHits: e.memoryHits.Load(), ClientHits: e.clientHits.Load(), Trimmed: e.trimmed.Load(), Serial: e.serial.Load()}
 	for _, l := range e.loops {
 		l.call(func() { l.collect(st) })
 	}
@@ -84,16 +23,16 @@ func (e *Engine) Stats() *Stats {
 }
 
 // collect adds the loop's counters. Loops are asked one after the other, so that st needs no lock.
-func (l *loop) collect(st *Stats) {
-	ls := LoopStats{ID: l.id, Clients: l.clients, Iterations: l.iterations, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
+func (l *loop) collect(st *report.Stats) {
+	ls := report.Loop{ID: l.id, Clients: l.clients, Iterations: l.iterations, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
 	st.Clients += l.clients
 	for name, p := range l.pools {
 		ps := st.Pools[name]
 		if ps == nil {
-			ps = &PoolStats{
+			ps = &report.Pool{
 				Commands: make([]uint64, len(p.commands)), CommandErrors: make([]uint64, len(p.commands)),
-				Errors: map[string]uint64{}, Rejected: map[string]uint64{}, Groups: map[string]*GroupStats{},
-				Latency: make([]uint64, histogramBuckets),
+				Errors: map[string]uint64{}, Rejected: map[string]uint64{}, Groups: map[string]*report.Group{},
+				Latency: make([]uint64, report.LatencyBuckets),
 			}
 			st.Pools[name] = ps
 		}
@@ -101,7 +40,7 @@ func (l *loop) collect(st *Stats) {
 		for _, g := range p.groups {
 			gs := ps.Groups[g.name]
 			if gs == nil {
-				gs = &GroupStats{
+				gs = &report.Group{
 					Held: int(g.shared.held.Load()), HeldBytes: g.shared.heldBytes.Load(),
 					Overflows: g.shared.overflows.Load(), Expired: g.shared.expired.Load(),
 				}
@@ -116,7 +55,7 @@ func (l *loop) collect(st *Stats) {
 	st.Loops = append(st.Loops, ls)
 }
 
-func (p *pool) collect(ps *PoolStats) {
+func (p *pool) collect(ps *report.Pool) {
 	ps.Clients += p.count_
 	ps.Accepted += p.accepted
 	ps.Received += p.received
@@ -145,7 +84,7 @@ func (p *pool) collect(ps *PoolStats) {
 	ps.LatencyCount += p.latency.count
 }
 
-func (g *group) collect(gs *GroupStats) (links int) {
+func (g *group) collect(gs *report.Group) (links int) {
 	gs.Requests += g.requests
 	gs.Answered += g.answered
 	gs.Retried += g.retried
@@ -187,7 +126,7 @@ func (k *link) live() (n int) {
 	return n
 }
 
-// Commands lists the names for PoolStats.Commands: the index is the ID, 0 stands for unknown commands.
+// Commands lists the names for report.Pool.Commands: the index is the ID, 0 stands for unknown commands.
 func Commands() []string {
 	names := make([]string, command.Count()+1)
 	for _, c := range command.All() {
@@ -198,15 +137,10 @@ func Commands() []string {
 
 // histogram counts durations in buckets that grow by about a quarter: four to each power of two, from 4 us on.
 type histogram struct {
-	buckets [histogramBuckets]uint64
+	buckets [report.LatencyBuckets]uint64
 	sum     int64
 	count   uint64
 }
-
-const (
-	histogramUnit    = 12 // 2^12 ns = 4.1 us is the width of the first buckets
-	histogramBuckets = 96
-)
 
 func (h *histogram) observe(ns int64) {
 	h.buckets[bucketOf(ns)]++
@@ -215,25 +149,10 @@ func (h *histogram) observe(ns int64) {
 }
 
 func bucketOf(ns int64) int {
-	v := uint64(max(ns, 0)) >> histogramUnit
+	v := uint64(max(ns, 0)) >> report.LatencyUnit
 	if v < 4 {
 		return int(v)
 	}
 	octave := bits.Len64(v) - 1
-	return min(4*(octave-1)+int(v>>(octave-2)&3), histogramBuckets-1)
-}
-
-// LatencyBounds are the upper bounds of the buckets of PoolStats.Latency, without the last one, which has none.
-func LatencyBounds() []time.Duration {
-	bounds := make([]time.Duration, histogramBuckets-1)
-	for i := range bounds {
-		n := i + 1 // the bucket ends where the next one begins
-		if n < 4 {
-			bounds[i] = time.Duration(n) << histogramUnit
-			continue
-		}
-		octave := n/4 + 1
-		bounds[i] = time.Duration(4+n%4) << (octave - 2 + histogramUnit)
-	}
-	return bounds
+	return min(4*(octave-1)+int(v>>(octave-2)&3), report.LatencyBuckets-1)
 }
