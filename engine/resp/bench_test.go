@@ -97,6 +97,8 @@ func BenchmarkReplyInt(b *testing.B) { benchmarkReply(b, resp.AppendInt(nil, 123
 
 func BenchmarkReplyNull(b *testing.B) { benchmarkReply(b, resp.AppendNull(nil, false)) }
 
+func BenchmarkReplyNull3(b *testing.B) { benchmarkReply(b, resp.AppendNull(nil, true)) }
+
 func BenchmarkReplyArray10(b *testing.B) {
 	reply := resp.AppendArray(nil, 10)
 	for range 10 {

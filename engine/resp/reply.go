@@ -100,39 +100,13 @@ func (s *ReplyScanner) Feed(p []byte) (n int, done bool, err error) {
 // formed scalar of a common type, short, and complete in p. 0 sends the caller
 // the long way.
 func scalarSize(p []byte) int {
-	if len(p) < 4 {
+	if len(p) < 3 {
 		return 0
 	}
 	switch p[0] {
 	case '$':
-		if len(p) < 5 {
-			return 0
-		}
-		if n, h := shortLength(p); h > 0 {
-			end := int(h + n)
-			if end+2 > len(p) || binary.LittleEndian.Uint16(p[end:]) != crlf {
-				return 0
-			}
-			return end + 2
-		}
-		n, i := 0, 1
-		for ; i < min(7, len(p)); i++ {
-			d := p[i] - '0'
-			if d > 9 {
-				break
-			}
-			n = n*10 + int(d)
-		}
-		end := i + 2 + n
-		if i == 1 && string(p[:4]) == "$-1\r" && len(p) > 4 && p[4] == '\n' {
-			return 5
-		}
-		if i == 1 || p[1] == '0' && i > 2 || end+2 > len(p) ||
-			binary.LittleEndian.Uint16(p[i:]) != crlf || binary.LittleEndian.Uint16(p[end:]) != crlf {
-			return 0
-		}
-		return end + 2
-	case '+', '-', ':', ',', '#':
+		return bulkSize(p)
+	case '+', '-', ':', '_', ',', '#':
 		for i, c := range p[1:min(len(p)-1, 32)] {
 			if c != '\r' {
 				continue
@@ -144,6 +118,34 @@ func scalarSize(p []byte) int {
 		}
 	}
 	return 0
+}
+
+// bulkSize is scalarSize for bulk strings of less than 1 MB, and the null one.
+func bulkSize(p []byte) int {
+	if len(p) < 5 {
+		return 0
+	}
+	length, header := shortLength(p)
+	n, h := int(length), int(header)
+	if h == 0 {
+		if string(p[:5]) == "$-1\r\n" {
+			return 5
+		}
+		i := 1
+		for ; i < min(7, len(p)) && p[i]-'0' <= 9; i++ {
+			n = n*10 + int(p[i]-'0')
+		}
+		// Three digits at least: the shorter ones were not well formed.
+		if i < 4 || p[1] == '0' || len(p) < i+2 || binary.LittleEndian.Uint16(p[i:]) != crlf {
+			return 0
+		}
+		h = i + 2
+	}
+	end := h + n
+	if end+2 > len(p) || binary.LittleEndian.Uint16(p[end:]) != crlf {
+		return 0
+	}
+	return end + 2
 }
 
 // feed is Feed one step at a time, from wherever the last chunk ended.
