@@ -127,7 +127,7 @@ func TestImports(t *testing.T) {
 	for _, s := range sources(t) {
 		l, ok := layerOf(s.dir)
 		if !ok {
-			t.Errorf("%s: directory %s has no import rules: add it to tests/arch/layers.go", s.path, s.dir)
+			t.Errorf("%s: directory %s has no import rules: add it to tests/arch/layers_test.go", s.path, s.dir)
 			continue
 		}
 		for _, p := range s.imports() {
@@ -156,8 +156,12 @@ func TestPureCores(t *testing.T) {
 			case *ast.GoStmt:
 				t.Errorf("%s: a state machine's core starts a goroutine", s.at(n.Pos()))
 			case *ast.SelectorExpr:
-				if id, ok := n.X.(*ast.Ident); ok && id.Name == "time" && clocks[n.Sel.Name] {
+				id, ok := n.X.(*ast.Ident)
+				switch {
+				case ok && id.Name == "time" && clocks[n.Sel.Name]:
 					t.Errorf("%s: a state machine's core reads the clock: time.%s", s.at(n.Pos()), n.Sel.Name)
+				case ok && id.Name == "slog" && loggers[n.Sel.Name]:
+					t.Errorf("%s: a state machine's core logs: slog.%s", s.at(n.Pos()), n.Sel.Name)
 				}
 			}
 			return true

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -39,15 +38,6 @@ func StartFleet(t testing.TB, options FleetOptions) *Fleet {
 	f.Sentinels = f.startSentinels(f.Groups)
 	f.WaitSettled()
 	return f
-}
-
-// together runs f for 0..n-1 at once: processes start in parallel.
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { f(i) })
-	}
-	wg.Wait()
 }
 
 func (f *Fleet) startGroup(name string) *Group {

@@ -31,6 +31,25 @@ func TestFleetFailsOver(t *testing.T) {
 	})
 }
 
+// TestFleetChanges adds a group to running sentinels and replaces them all, with passwords everywhere.
+func TestFleetChanges(t *testing.T) {
+	t.Parallel()
+	f := StartFleet(t, FleetOptions{Groups: []string{"g1"}, Password: "pw1", SentinelPassword: "pw2"})
+	f.AddGroup("g2")
+	f.WaitSettled()
+	old, _ := f.ReplaceSentinels()
+	for _, s := range old {
+		s.Kill()
+	}
+	f.WaitSettled()
+	before := f.Masters()
+	if len(before) != 2 || before["g2"] != f.Group("g2").Master {
+		t.Fatalf("masters %v", before)
+	}
+	f.Failover("g2")
+	f.WaitMaster("g2", before["g2"])
+}
+
 // TestLedgerFindsLoss runs the ledger against a server directly and takes writes away behind its back.
 func TestLedgerFindsLoss(t *testing.T) {
 	t.Parallel()
