@@ -109,7 +109,7 @@ func Diff(before, after *Config) Changes {
 }
 
 // diffKeys compares two structs of the same type, key by key.
-func diffKeys(table []Key, before, after any) []KeyChange {
+func diffKeys(table []key, before, after any) []KeyChange {
 	a, b := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
 	var out []KeyChange
 	for i := range table {
@@ -132,7 +132,7 @@ func diffKeys(table []Key, before, after any) []KeyChange {
 }
 
 // fieldOf returns the value of a key; nil if it is in an optional map that is absent.
-func fieldOf(v reflect.Value, k *Key) any {
+func fieldOf(v reflect.Value, k *key) any {
 	f, err := v.FieldByIndexErr(k.index)
 	if err != nil || f.IsZero() && f.Kind() == reflect.Slice {
 		return nil
@@ -144,7 +144,7 @@ func fieldOf(v reflect.Value, k *Key) any {
 const maxShownList = 300
 
 // showBoth returns two values as the file would have them; of lists that are long, only what the other has not.
-func (k *Key) showBoth(x, y any) (string, string) {
+func (k *key) showBoth(x, y any) (string, string) {
 	before, after := k.show(x), k.show(y)
 	if k.typ.items == nil || x == nil || y == nil || len(before)+len(after) <= maxShownList {
 		return before, after
@@ -176,7 +176,7 @@ func listWithout(a, b []string) string {
 }
 
 // show returns a value as the file would have it; secrets print themselves masked.
-func (k *Key) show(v any) string {
+func (k *key) show(v any) string {
 	switch {
 	case v == nil:
 		return ""

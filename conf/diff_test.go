@@ -124,7 +124,7 @@ func poolWith(key string) map[string]string {
 	return pool
 }
 
-func wanted(t *testing.T, k *Key) KeyChange {
+func wanted(t *testing.T, k *key) KeyChange {
 	t.Helper()
 	c, ok := changesOf[k.Name]
 	if !ok {
@@ -134,7 +134,7 @@ func wanted(t *testing.T, k *Key) KeyChange {
 }
 
 // diffOf compares the file of the keys given with the one where k has its other value.
-func diffOf(t *testing.T, k *Key, prefix string, global, pool map[string]string) Changes {
+func diffOf(t *testing.T, k *key, prefix string, global, pool map[string]string) Changes {
 	t.Helper()
 	keys := map[string]string{}
 	for _, m := range []map[string]string{global, pool} {

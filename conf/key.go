@@ -27,8 +27,8 @@ func (e Effect) String() string {
 	return "unknown"
 }
 
-// Key is one key of the file.
-type Key struct {
+// key is one key of the file.
+type key struct {
 	Name     string // dotted, from the top of the file or from the pool
 	Default  string // as the file would have it; "" is none
 	Required bool   // in its map
@@ -60,8 +60,8 @@ var (
 )
 
 // globalTable lists the keys outside the pools, in the order of the reference.
-func globalTable() []Key {
-	return []Key{
+func globalTable() []key {
+	return []key{
 		{Name: "admin.listen", typ: port(), Default: "127.0.0.1:7079", Effect: Rebind,
 			Doc: "Where `redis-cli` reaches the console. `\"\"` opens none."},
 		{Name: "admin.password", typ: secret(), Effect: Live,
@@ -91,8 +91,8 @@ func globalTable() []Key {
 	}
 }
 
-func groupTable() []Key {
-	return []Key{
+func groupTable() []key {
+	return []key{
 		{Name: "name", typ: text("name", checkName), Required: true},
 		{Name: "weight", typ: integer(1, maxWeight), Default: "1"},
 	}

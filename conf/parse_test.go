@@ -56,7 +56,7 @@ func TestTranscripts(t *testing.T) {
 // describe lists what differs from the defaults, and the warnings.
 func describe(cfg *Config) string {
 	var b strings.Builder
-	list := func(prefix string, table []Key, defaults, v any) {
+	list := func(prefix string, table []key, defaults, v any) {
 		for _, k := range diffKeys(table, defaults, v) {
 			fmt.Fprintf(&b, "%s%s = %s\n", prefix, k.Key, orNothing(k.New))
 		}

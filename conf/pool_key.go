@@ -7,8 +7,8 @@ import (
 )
 
 // poolTable lists the keys of a pool, in the order of the reference. What twemproxy has too keeps its name and meaning.
-func poolTable() []Key {
-	keys := []Key{
+func poolTable() []key {
+	keys := []key{
 		{Name: "listen", typ: parsed("host:port, or /path [mode]", parseListen), Required: true, Effect: Rebind,
 			Doc: "Where the pool takes clients. A unix socket may have an octal mode: `/run/cache.sock 0660`."},
 		{Name: "backlog", typ: integer(1, 65535), Default: "512", Effect: Rebind,
@@ -36,8 +36,8 @@ func poolTable() []Key {
 }
 
 // shardingTable lists the keys that say where a key lives, and how servers are talked to.
-func shardingTable() []Key {
-	return []Key{
+func shardingTable() []key {
+	return []key{
 		{Name: "hash", typ: hashName(), Default: "fnv1a_64", Effect: Live,
 			Doc: "Hash of a key. A change moves keys."},
 		{Name: "hash_tag", typ: text("two characters", checkHashTag), Effect: Live,
@@ -66,8 +66,8 @@ func shardingTable() []Key {
 }
 
 // sentinelTable lists the keys of pools whose masters come from Sentinel.
-func sentinelTable() []Key {
-	return []Key{
+func sentinelTable() []key {
+	return []key{
 		{Name: "groups", typ: list[Group]("list of `name` or `{name: g, weight: 2}`", maxGroups, group()), Effect: Links,
 			Doc: "Names of masters at Sentinel. A group's place follows from its name, so a failover moves no key."},
 		{Name: "sentinels", typ: list[SentinelRef]("list of `host:port [name]`", maxSentinels, parsed("", parseSentinel)), Effect: Links,
@@ -100,12 +100,12 @@ func sentinelTable() []Key {
 }
 
 // managerTable lists the keys of pools whose groups and sentinels come from a manager.
-func managerTable() []Key {
+func managerTable() []key {
 	address := text("", func(s string) error {
 		_, _, err := parseHostPort(s)
 		return err
 	})
-	return []Key{
+	return []key{
 		{Name: "manager.addresses", typ: list[string]("list of `host:port`", maxManagers, address), Required: true, Effect: Links,
 			Doc: "The managers; the next one is asked when one fails."},
 		{Name: "manager.cluster", typ: text("name", checkName), Required: true, Effect: Links,

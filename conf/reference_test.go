@@ -39,7 +39,7 @@ func TestReference(t *testing.T) {
 
 // referenceTable renders one of the key tables.
 func referenceTable(which string) (string, error) {
-	var keys []Key
+	var keys []key
 	switch which {
 	case "global":
 		keys = globalKeys
@@ -72,7 +72,7 @@ func referenceTable(which string) (string, error) {
 
 // TestKeyTables holds what the reference and the reports rely on.
 func TestKeyTables(t *testing.T) {
-	for _, table := range [][]Key{globalKeys, poolKeys} {
+	for _, table := range [][]key{globalKeys, poolKeys} {
 		seen := map[string]bool{}
 		for _, k := range table {
 			if seen[k.Name] || k.typ.read == nil || k.typ.name == "" {

@@ -13,7 +13,7 @@ import (
 
 // section is one map of the file: its keys, and the maps within it. Built from a key table; read-only afterwards.
 type section struct {
-	keys     map[string]*Key
+	keys     map[string]*key
 	sections map[string]*section
 	defaults map[string]any // of the keys, and of the sections that are not optional
 	optional bool           // without it in the file there is none, not one with defaults
@@ -21,15 +21,15 @@ type section struct {
 
 // newSection builds the section of a table whose keys are the fields of t. A table that contradicts t is a mistake of the
 // program, found when the package is loaded.
-func newSection(table []Key, t reflect.Type, optional ...string) *section {
-	top := &section{keys: map[string]*Key{}, sections: map[string]*section{}, defaults: map[string]any{}}
+func newSection(table []key, t reflect.Type, optional ...string) *section {
+	top := &section{keys: map[string]*key{}, sections: map[string]*section{}, defaults: map[string]any{}}
 	for i := range table {
 		k := &table[i]
 		s, name := top, k.Name
 		if outer, inner, nested := strings.Cut(k.Name, "."); nested {
 			s, name = top.sections[outer], inner
 			if s == nil {
-				s = &section{keys: map[string]*Key{}, defaults: map[string]any{}, optional: slices.Contains(optional, outer)}
+				s = &section{keys: map[string]*key{}, defaults: map[string]any{}, optional: slices.Contains(optional, outer)}
 				top.sections[outer] = s
 				if !s.optional {
 					top.defaults[outer] = s.defaults
@@ -48,7 +48,7 @@ func newSection(table []Key, t reflect.Type, optional ...string) *section {
 }
 
 // defaultValue reads the default as it stands in the table.
-func defaultValue(k *Key) any {
+func defaultValue(k *key) any {
 	r := newReader("default")
 	n := r.parseDocument([]byte(k.Default))
 	if n == nil {
