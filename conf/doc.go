@@ -1,7 +1,7 @@
 // Package conf reads the file that respgate starts from and is reloaded from.
 //
 //	file -> yaml.Node -> map of typed values -> Config -> rules across keys
-//	        node.go      value.go, decode.go    config.go  validate.go, listener.go
+//	        node.go      value.go, section.go   config.go  validate.go, listener.go
 //
 // The key tables (key.go, pool_key.go) name every key once: its type, its default, what a reload does with it and the sentence
 // that docs/CONFIGURATION.md prints. Reading, defaults, Diff and the reference all follow the tables.
