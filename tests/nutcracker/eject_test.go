@@ -27,7 +27,7 @@ func TestAutoEject(t *testing.T) {
 			p := pool{
 				name: fmt.Sprintf("p%d", len(pools)), hash: "fnv1a_64", dist: dist,
 				// The retry is further away than the test is long.
-				extra: []string{"auto_eject_hosts: true", "server_failure_limit: 1", "server_retry_timeout: 3600000"},
+				raw: "auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 3600000",
 			}
 			for i, b := range backends {
 				p.servers = append(p.servers, newServer(b, w[i], fmt.Sprintf("node%d", i)))
@@ -36,7 +36,7 @@ func TestAutoEject(t *testing.T) {
 		}
 	}
 	proxy := startProxy(t, pools)
-	keys := sampleKeys(sampleSize)
+	keys := newSample(sampleKeys(sampleSize))
 	for _, p := range pools {
 		compare(t, proxy, p, p.ring(t), keys)
 	}
@@ -53,12 +53,13 @@ func TestAutoEject(t *testing.T) {
 
 	backends[1].kill()
 	ejected = append(ejected, 1)
+	hundred := newSample(keys.keys[:100])
 	for _, p := range pools {
 		l := mustDial(t, "unix", proxy.socket(p.name))
-		if refused, _, err := l.set(keys[:100]); err != nil || refused != 100 {
+		if refused, _, err := l.set(hundred); err != nil || refused != 100 {
 			t.Errorf("%v: with every server ejected nutcracker refused %d of 100 (%v)", p, refused, err)
 		}
-		if got := p.ring(t, ejected...).Index([]byte(keys[0])); got != -1 {
+		if got := p.ring(t, ejected...).Index([]byte(hundred.keys[0])); got != -1 {
 			t.Errorf("%v: with every node ejected Index = %d", p, got)
 		}
 	}
@@ -66,7 +67,7 @@ func TestAutoEject(t *testing.T) {
 
 // awaitEjected sets the keys until none is refused: then nutcracker, which ejects at the first failure, has met every dead
 // server, be it by a lost connection or by a refused one.
-func awaitEjected(t *testing.T, proxy *proxy, p pool, keys []string) {
+func awaitEjected(t *testing.T, proxy *proxy, p pool, keys sample) {
 	t.Helper()
 	l := mustDial(t, "unix", proxy.socket(p.name))
 	for range 20 {

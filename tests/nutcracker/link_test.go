@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -19,7 +19,6 @@ import (
 type link struct {
 	conn net.Conn
 	r    *bufio.Reader
-	out  []byte
 }
 
 func dial(network, address string) (*link, error) {
@@ -27,11 +26,10 @@ func dial(network, address string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(2 * patience)); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return &link{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}, nil
+	return newLink(conn), nil
 }
+
+func newLink(conn net.Conn) *link { return &link{conn: conn, r: bufio.NewReader(conn)} }
 
 func mustDial(t *testing.T, network, address string) *link {
 	t.Helper()
@@ -43,17 +41,21 @@ func mustDial(t *testing.T, network, address string) *link {
 	return l
 }
 
-func (l *link) queue(args ...string) {
-	l.out = fmt.Appendf(l.out, "*%d\r\n", len(args))
+func appendRequest(dst []byte, args ...string) []byte {
+	dst = fmt.Appendf(dst, "*%d\r\n", len(args))
 	for _, arg := range args {
-		l.out = strconv.AppendInt(append(l.out, '$'), int64(len(arg)), 10)
-		l.out = append(append(append(l.out, "\r\n"...), arg...), "\r\n"...)
+		dst = strconv.AppendInt(append(dst, '$'), int64(len(arg)), 10)
+		dst = append(append(append(dst, "\r\n"...), arg...), "\r\n"...)
 	}
+	return dst
 }
 
-func (l *link) flush() error {
-	_, err := l.conn.Write(l.out)
-	l.out = l.out[:0]
+// send writes requests; the replies to all of them must then come within patience.
+func (l *link) send(requests []byte) error {
+	if err := l.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(requests)
 	return err
 }
 
@@ -62,16 +64,20 @@ type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
+var okReply = []string{"OK"}
+
 // reply reads one reply: the text of a status, integer or bulk, or the bulks of a flat array.
 func (l *link) reply() ([]string, error) {
-	line, err := l.r.ReadString('\n')
-	if err != nil {
+	raw, err := l.r.ReadSlice('\n')
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	line = strings.TrimSuffix(line, "\r\n")
-	if line == "" {
+	case string(raw) == "+OK\r\n": // nearly all of them
+		return okReply, nil
+	case len(raw) < 3:
 		return nil, errors.New("empty reply")
 	}
+	line := string(raw[:len(raw)-2])
 	switch kind, rest := line[0], line[1:]; kind {
 	case '+', ':':
 		return []string{rest}, nil
@@ -106,26 +112,44 @@ func (l *link) reply() ([]string, error) {
 }
 
 func (l *link) do(args ...string) ([]string, error) {
-	l.queue(args...)
-	if err := l.flush(); err != nil {
+	if err := l.send(appendRequest(nil, args...)); err != nil {
 		return nil, err
 	}
 	return l.reply()
 }
 
-// set writes every key, pipelined, and returns how many were refused with an error reply, and one of the errors.
-func (l *link) set(keys []string) (refused int, refusal error, err error) {
+// sample is a set of keys and the requests that set them, encoded once for all pools.
+type sample struct {
+	keys    []string
+	batches []batch
+}
+
+// batch is what is sent before its replies are read.
+type batch struct {
+	requests []byte
+	count    int
+}
+
+func newSample(keys []string) sample {
 	const depth = 1000
-	for len(keys) > 0 {
-		batch := keys[:min(depth, len(keys))]
-		keys = keys[len(batch):]
-		for _, key := range batch {
-			l.queue("SET", key, "v")
+	s := sample{keys: keys}
+	for chunk := range slices.Chunk(keys, depth) {
+		b := batch{count: len(chunk)}
+		for _, key := range chunk {
+			b.requests = appendRequest(b.requests, "SET", key, "v")
 		}
-		if err := l.flush(); err != nil {
+		s.batches = append(s.batches, b)
+	}
+	return s
+}
+
+// set writes every key, pipelined, and returns how many were refused with an error reply, and one of the errors.
+func (l *link) set(s sample) (refused int, refusal error, err error) {
+	for _, b := range s.batches {
+		if err := l.send(b.requests); err != nil {
 			return refused, refusal, err
 		}
-		for range batch {
+		for range b.count {
 			_, err := l.reply()
 			var no replyError
 			switch {

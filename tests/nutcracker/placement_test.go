@@ -17,7 +17,7 @@ const sampleSize = 10000
 func TestPlacement(t *testing.T) {
 	t.Parallel()
 	backends := append(startBackends(t, 4), startMemcachedPort(t))
-	keys := sampleKeys(sampleSize)
+	keys := newSample(sampleKeys(sampleSize))
 
 	weights := []struct {
 		name string
@@ -67,7 +67,7 @@ func TestPlacement(t *testing.T) {
 }
 
 // compare sets the keys through nutcracker and checks that each is where the ring says.
-func compare(t *testing.T, proxy *proxy, p pool, ring *shard.Ring, keys []string) {
+func compare(t *testing.T, proxy *proxy, p pool, ring *shard.Ring, keys sample) {
 	t.Helper()
 	for _, s := range p.servers {
 		if s.backend.alive() {
@@ -94,10 +94,10 @@ func compare(t *testing.T, proxy *proxy, p pool, ring *shard.Ring, keys []string
 		}
 	}
 	if moved > 0 {
-		t.Errorf("%v: %d of %d keys moved; nodes %v", p, moved, len(keys), ring.Nodes())
+		t.Errorf("%v: %d of %d keys moved; nodes %v", p, moved, len(keys.keys), ring.Nodes())
 	}
-	if found != len(keys) {
-		t.Errorf("%v: the servers hold %d keys, %d were set", p, found, len(keys))
+	if found != len(keys.keys) {
+		t.Errorf("%v: the servers hold %d keys, %d were set", p, found, len(keys.keys))
 	}
 }
 
@@ -113,7 +113,7 @@ func TestPlacementOddTags(t *testing.T) {
 	}
 	proxy := startProxy(t, pools)
 	for _, p := range pools {
-		compare(t, proxy, p, p.ring(t), sampleKeys(sampleSize))
+		compare(t, proxy, p, p.ring(t), newSample(sampleKeys(sampleSize)))
 	}
 }
 
@@ -143,7 +143,7 @@ func TestGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		compare(t, proxy, p, ring, sampleKeys(sampleSize))
+		compare(t, proxy, p, ring, newSample(sampleKeys(sampleSize)))
 	}
 }
 
@@ -157,7 +157,7 @@ func TestOneServer(t *testing.T) {
 	}
 	proxy := startProxy(t, pools)
 	for _, p := range pools {
-		compare(t, proxy, p, p.ring(t), sampleKeys(1000))
+		compare(t, proxy, p, p.ring(t), newSample(sampleKeys(1000)))
 	}
 }
 
@@ -168,13 +168,13 @@ func TestRandom(t *testing.T) {
 	p := pool{name: "p", hash: "fnv1a_64", dist: "random", servers: []server{
 		newServer(backends[0], 1, ""), newServer(backends[1], 100, ""), newServer(backends[2], 1, ""),
 	}}
-	keys := sampleKeys(sampleSize)
+	keys := newSample(sampleKeys(sampleSize))
 	l := mustDial(t, "unix", startProxy(t, []pool{p}).socket(p.name))
 	if refused, refusal, err := l.set(keys); err != nil || refused > 0 {
 		t.Fatalf("SET through nutcracker: %d refused (%v), %v", refused, refusal, err)
 	}
 	ring, ours := p.ring(t), [3]int{}
-	for _, key := range keys {
+	for _, key := range keys.keys {
 		ours[ring.Index([]byte(key))]++
 	}
 	for i, s := range p.servers {

@@ -16,51 +16,53 @@ import (
 // server is one line of a `servers` list, and what it stands for.
 type server struct {
 	backend *backend
-	line    string // without the weight's value: see pool.conf
+	raw     string // as it stands in the file
 	node    shard.Node
 }
 
-// newServer writes the address, and the alias if there is one, as twemproxy wants it; %d is the weight's place.
 func newServer(b *backend, weight int, alias string) server {
-	line, name := hostPort(b.host, b.port)+":%d", shard.NodeName(b.host, b.port, alias)
-	return server{b, withAlias(line, alias), shard.Node{Name: name, Weight: weight}}
+	raw := fmt.Sprintf("%s:%d:%d", b.host, b.port, weight)
+	return server{b, withAlias(raw, alias), shard.Node{Name: shard.NodeName(b.host, b.port, alias), Weight: weight}}
 }
 
 func newSocketServer(b *backend, weight int, alias string) server {
-	return server{b, withAlias(b.socket+":%d", alias), shard.Node{Name: shard.SocketName(b.socket, alias), Weight: weight}}
+	raw := fmt.Sprintf("%s:%d", b.socket, weight)
+	return server{b, withAlias(raw, alias), shard.Node{Name: shard.SocketName(b.socket, alias), Weight: weight}}
 }
 
-func withAlias(line, alias string) string {
+func withAlias(raw, alias string) string {
 	if alias != "" {
-		return line + " " + alias
+		return raw + " " + alias
 	}
-	return line
+	return raw
 }
 
 // pool is a pool of nutcracker's and its counterpart.
 type pool struct {
 	name    string
-	hash    string
+	hash    string // hash, dist and tag may be ""
 	dist    string
 	tag     string
+	raw     string // further directives, as they stand in the file
 	servers []server
-	extra   []string // further lines of the pool
 }
 
-func (p pool) String() string { return fmt.Sprintf("%s/%s/tag%s", p.hash, p.dist, p.tag) }
+func (p pool) String() string { return fmt.Sprintf("%s/%s/tag%s%s", p.hash, p.dist, p.tag, p.raw) }
 
 func (p pool) conf(socket string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:\n  listen: %s\n  hash: %s\n  distribution: %s\n  redis: true\n", p.name, socket, p.hash, p.dist)
-	if p.tag != "" {
-		fmt.Fprintf(&b, "  hash_tag: %q\n", p.tag)
+	fmt.Fprintf(&b, "%s:\n  listen: %s\n  redis: true\n", p.name, socket)
+	for _, directive := range []struct{ key, value string }{{"hash", p.hash}, {"distribution", p.dist}, {"hash_tag", p.tag}} {
+		if directive.value != "" {
+			fmt.Fprintf(&b, "  %s: %q\n", directive.key, directive.value)
+		}
 	}
-	for _, line := range p.extra {
-		fmt.Fprintf(&b, "  %s\n", line)
+	if p.raw != "" {
+		fmt.Fprintf(&b, "  %s\n", p.raw)
 	}
 	b.WriteString("  servers:\n")
 	for _, s := range p.servers {
-		fmt.Fprintf(&b, "   - "+s.line+"\n", s.node.Weight)
+		fmt.Fprintf(&b, "   - %s\n", s.raw)
 	}
 	return b.String()
 }
