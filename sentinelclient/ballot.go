@@ -1,0 +1,139 @@
+package sentinelclient
+
+import (
+	"slices"
+	"time"
+)
+
+// ballot is what the sentinels have said about one group: the votes of now, and
+// the promises that outlive a link.
+type ballot struct {
+	members []linkID // the electorate
+	voters  map[linkID]*voter
+
+	downAfter time.Duration // as last told
+	quorum    int
+}
+
+type voter struct {
+	heard    bool // an answer of the present connection is held
+	failed   bool // the link failed since the last answer
+	tilt     bool
+	answer   answer
+	promised promise // of the last answer that was no "unknown"
+	master   Address // that the promise is about
+	replicas int     // that the sentinel counts, -1 if it never did
+}
+
+func newBallot() ballot { return ballot{voters: make(map[linkID]*voter)} }
+
+func (b *ballot) voter(id linkID) *voter {
+	v := b.voters[id]
+	if v == nil {
+		v = &voter{replicas: -1}
+		b.voters[id] = v
+	}
+	return v
+}
+
+func (b *ballot) answered(id linkID, a answer) {
+	v := b.voter(id)
+	v.heard, v.failed, v.answer = true, false, a
+	if a.Unknown || a.Torn {
+		return
+	}
+	v.promised, v.master = newPromise(a), a.Master
+	if a.HasInfo {
+		v.replicas = a.Info.Replicas
+		b.downAfter, b.quorum = a.Info.DownAfter, a.Info.Quorum
+	}
+}
+
+// lost voids the vote; the promise and the count of replicas stay.
+func (b *ballot) lost(id linkID) {
+	v := b.voter(id)
+	v.heard, v.failed, v.tilt = false, true, false
+}
+
+func (b *ballot) tilt(id linkID, on bool) { b.voter(id).tilt = on }
+
+// elect changes who votes. A former voter's promise about the master ends with
+// its vote: the formulas speak of the configured sentinels.
+func (b *ballot) elect(members []linkID) {
+	b.members = slices.Clone(members)
+}
+
+// forget drops a link that is gone for good.
+func (b *ballot) forget(id linkID) { delete(b.voters, id) }
+
+func (b *ballot) each(f func(*voter)) {
+	for _, id := range b.members {
+		f(b.voter(id))
+	}
+}
+
+func (b *ballot) votes() []vote {
+	var votes []vote
+	b.each(func(v *voter) {
+		if v.heard && !v.tilt && !v.answer.Torn {
+			votes = append(votes, vote{Master: v.answer.Master, Epoch: v.answer.Info.Epoch, Unknown: v.answer.Unknown})
+		}
+	})
+	return votes
+}
+
+// silent counts the voters of which nothing is known: neither an answer nor a
+// failure.
+func (b *ballot) silent() int {
+	n := 0
+	b.each(func(v *voter) {
+		if !v.heard && !v.failed {
+			n++
+		}
+	})
+	return n
+}
+
+// unknown: whoever answers does not know the group.
+func (b *ballot) unknown() bool {
+	known, unknown := 0, 0
+	b.each(func(v *voter) {
+		if v.heard && v.answer.Unknown {
+			unknown++
+		} else if v.heard {
+			known++
+		}
+	})
+	return known == 0 && unknown > 0
+}
+
+// mostReplicas is the largest number of replicas that any sentinel counts, -1
+// if none ever did.
+func (b *ballot) mostReplicas() int {
+	n := -1
+	b.each(func(v *voter) { n = max(n, v.replicas) })
+	return n
+}
+
+// contact is until when a majority was heard recently enough. One in tilt is
+// heard too: it has no vote, but what it says of a switch arrives.
+func (b *ballot) contact(poll, fixed time.Duration) time.Time {
+	var heard []promise
+	b.each(func(v *voter) {
+		if !v.promised.Asked.IsZero() {
+			heard = append(heard, v.promised)
+		}
+	})
+	return contactEnd(len(b.members), heard, poll, fixed)
+}
+
+// lease is until when no quorum can have found the master down.
+func (b *ballot) lease(master Address) time.Time {
+	var promises []promise
+	b.each(func(v *voter) {
+		if v.master == master && !v.tilt && v.promised.Quorum > 0 {
+			promises = append(promises, v.promised)
+		}
+	})
+	return leaseEnd(len(b.members), promises)
+}

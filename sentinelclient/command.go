@@ -1,0 +1,159 @@
+package sentinelclient
+
+import (
+	"context"
+	"fmt"
+
+	"respgate/internal/respconn"
+)
+
+// Failover asks the active sentinel to fail a group over now, after asking it
+// whether a quorum is there. It returns when the sentinel has agreed, long before
+// there is a new master. Errors: *CommandError, ErrUnknownGroup, ErrClosed, or
+// that of the connection. It may be called by any goroutine but deliver's.
+func (m *Monitor) Failover(ctx context.Context, group string) error {
+	var s Sentinel
+	var cfg Config
+	var known, watched bool
+	err := m.call(func() {
+		cfg = *m.pool.cfg
+		known = m.pool.groups[group] != nil
+		if watched = m.pool.watches(m.pool.active); watched {
+			s = m.pool.links[m.pool.active].sentinel
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return fmt.Errorf("pool %s, group %s: %w", cfg.Pool, group, ErrUnknownGroup)
+	case !watched:
+		return &CommandError{Code: "NOSENTINEL", Text: "no sentinel of pool " + cfg.Pool + " is being watched"}
+	}
+	ctx, cancel := within(ctx, cfg.Timeout)
+	defer cancel()
+	if err := failOver(ctx, s, group); err != nil {
+		return err
+	}
+	return m.group(group, evHurry{})
+}
+
+// failOver works on a connection of its own, so that a slow reply delays nobody.
+func failOver(ctx context.Context, s Sentinel, group string) error {
+	wrap := func(err error) error {
+		return fmt.Errorf("sentinel %v: failover of %s: %w", s.Address, group, tidy(err))
+	}
+	conn, err := respconn.Dial(ctx, "tcp", s.Address.String(), respconn.Limits{})
+	if err != nil {
+		return wrap(err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, closer(conn))()
+	if auth := s.credentials().auth(); auth != nil {
+		v, err := conn.Do(auth...)
+		if err != nil {
+			return wrap(err)
+		}
+		if v.IsError() && !noPassword(v) {
+			return newCommandError(s.Address, printable(v.Str))
+		}
+	}
+	for _, command := range []string{"CKQUORUM", "FAILOVER"} {
+		v, err := conn.Do("SENTINEL", command, group)
+		if err != nil {
+			return wrap(err)
+		}
+		if v.IsError() {
+			return newCommandError(s.Address, printable(v.Str))
+		}
+	}
+	return nil
+}
+
+// Verify logs in to a node and asks for its role; nil means that it says master
+// and takes commands. It is never one of the proxy's own listeners.
+func (m *Monitor) Verify(ctx context.Context, a Address) error {
+	var cfg Config
+	if err := m.call(func() { cfg = *m.pool.cfg }); err != nil {
+		return err
+	}
+	if cfg.forbids(a) {
+		return fmt.Errorf("node %v: %w: %w", a, ErrNotMaster, errSelf)
+	}
+	n := &node{addr: a}
+	defer n.close()
+	r := n.ask(ctx, question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout})
+	if r.Verdict != verdictMaster {
+		return fmt.Errorf("node %v: %w: %s", a, ErrNotMaster, r.Cause)
+	}
+	return nil
+}
+
+// Pin makes a node the master of a group, by the operator's choice and after
+// Verify, until a majority of the sentinels has a newer config-epoch than the
+// one known now.
+func (m *Monitor) Pin(group string, a Address) error {
+	return m.group(group, evPin{to: a})
+}
+
+// Rotate makes the next watched sentinel (nil) or that one the active one.
+func (m *Monitor) Rotate(to *Address) error {
+	var err error
+	if closed := m.call(func() {
+		var list []action
+		list, err = m.pool.onRotate(m.now(), to)
+		m.carryOut(list)
+	}); closed != nil {
+		return closed
+	}
+	return err
+}
+
+// Sentinels are the pool's sentinels in their configured order.
+func (m *Monitor) Sentinels() []SentinelStatus {
+	var list []SentinelStatus
+	if err := m.call(func() { list = m.pool.statuses() }); err != nil {
+		return nil
+	}
+	return list
+}
+
+// Reconfigure takes a new configuration. Sentinels are made before they are
+// broken, groups are added and removed, and those that stay are not touched. It
+// returns when the change has begun.
+func (m *Monitor) Reconfigure(cfg Config) {
+	_ = m.call(func() { // a closed monitor has nothing to change
+		m.carryOut(m.pool.reconfigure(m.now(), cfg))
+		m.full = true
+	})
+}
+
+// Suspect says that the data plane saw a sign that the group's master is none
+// any more: ask again now. It never blocks and may be called often.
+func (m *Monitor) Suspect(group, cause string) {
+	m.mu.Lock()
+	if len(m.suspects) < maxSuspects {
+		m.suspects[group] = cause
+	}
+	m.mu.Unlock()
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// maxSuspects bounds the groups that wait to be asked about; there is one entry
+// for each, so only names that are no groups can reach it.
+const maxSuspects = 4096
+
+func (m *Monitor) group(name string, ev any) error {
+	var err error
+	if closed := m.call(func() {
+		var list []action
+		list, err = m.pool.onGroup(m.now(), name, ev)
+		m.carryOut(list)
+	}); closed != nil {
+		return closed
+	}
+	return err
+}

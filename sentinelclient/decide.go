@@ -1,0 +1,214 @@
+package sentinelclient
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// answer is what one sentinel says about one group, read in one breath:
+// GET-MASTER-ADDR-BY-NAME for the address, SENTINEL MASTER for the rest.
+type answer struct {
+	Group   string
+	Master  Address
+	Unknown bool // the sentinel has no master of that name
+	Info    masterInfo
+	HasInfo bool
+	// Torn: the two halves are from before and after a switch. On the leader
+	// of a failover the address is ahead of SENTINEL MASTER's; anywhere else,
+	// and at any other time, the two agree. A torn answer is no vote: it would
+	// pair the old address with the new epoch.
+	Torn  bool
+	Asked time.Time
+}
+
+// vote is an answer that counts.
+type vote struct {
+	Master  Address
+	Epoch   uint64
+	Unknown bool
+}
+
+// candidate is an address that sentinels name.
+type candidate struct {
+	Address Address
+	Epoch   uint64 // the highest it is named with
+	Votes   int    // sentinels that name it, whatever the epoch
+	Backed  bool   // by a majority of the configured ones
+}
+
+// tally is the count of the votes of one group.
+type tally struct {
+	Configured int // sentinels that may vote
+	Answered   int // that did, "unknown name" included
+	Unknown    int // that do not know the group
+	Silent     int // of which nothing is known yet: not answered, not failed
+	Majority   bool
+	// Candidates, the highest epoch first, then the most votes.
+	Candidates []candidate
+}
+
+func count(configured, silent int, votes []vote) tally {
+	t := tally{Configured: configured, Silent: silent, Answered: len(votes)}
+	need := configured/2 + 1
+	t.Majority = t.Answered >= need
+	for _, v := range votes {
+		if v.Unknown {
+			t.Unknown++
+			continue
+		}
+		i := slices.IndexFunc(t.Candidates, func(c candidate) bool { return c.Address == v.Master })
+		if i < 0 {
+			i = len(t.Candidates)
+			t.Candidates = append(t.Candidates, candidate{Address: v.Master})
+		}
+		c := &t.Candidates[i]
+		c.Votes++
+		c.Epoch = max(c.Epoch, v.Epoch)
+		c.Backed = c.Votes >= need
+	}
+	slices.SortFunc(t.Candidates, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Votes, a.Votes),
+			strings.Compare(a.Address.String(), b.Address.String()))
+	})
+	return t
+}
+
+// newer is how many votes have a higher epoch than e.
+func newer(votes []vote, e uint64) int {
+	n := 0
+	for _, v := range votes {
+		if !v.Unknown && v.Epoch > e {
+			n++
+		}
+	}
+	return n
+}
+
+// standing is where a group is when it decides.
+type standing struct {
+	Master   Address // last verified, zero if none
+	Epoch    uint64
+	Healthy  bool               // its last ROLE said master, or only that it is busy
+	Replicas []Address          // as it listed them last
+	Refused  func(Address) bool // ROLE, or the dial, has just refused that node
+}
+
+// choice is what a tally means for a standing.
+type choice struct {
+	Target candidate // whose ROLE is to be asked; zero if nobody is named
+	// Accept: it becomes the master as soon as ROLE says so. Otherwise its ROLE
+	// is asked ahead of time, and only the sentinels can make it the master.
+	Accept bool
+	// Settle: accept it only after it has been named without a break for
+	// olderHold.
+	Settle bool
+	Why    string // what is unusual, empty if nothing is
+}
+
+// choose applies the rules, of which each is here for a reason:
+//
+//   - The highest config-epoch among the answers of a majority wins, for an
+//     epoch is only raised by a majority's election.
+//   - An address that fewer than a majority name is not taken while the master
+//     of now is known: one sentinel can be wrong for ever, or be one of another
+//     deployment, and an honest one is joined by the others within their hello
+//     period (2 s). It is taken early if the master of now is gone and had it
+//     among its replicas; with no master yet, if nobody contradicts for a while.
+//   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
+//     again) needs a majority, and to stay.
+//   - With fewer answers than a majority the last verified master is kept. If it
+//     is gone, all who answer must agree on one with a newer epoch. With no
+//     master yet, the others must have been tried, and all who answer must agree:
+//     such a master has no lease of the sentinels, only what its replicas vouch.
+func choose(t tally, s standing) choice {
+	keep := choice{Target: candidate{Address: s.Master, Epoch: s.Epoch}, Accept: true}
+	if len(t.Candidates) == 0 {
+		keep.Why = t.nobody()
+		keep.Accept = !s.Master.IsZero()
+		return keep
+	}
+	if !t.Majority {
+		return chooseFew(t, s, keep)
+	}
+	top := t.Candidates[0]
+	if alt := t.tied(s); alt != nil {
+		top = *alt
+	}
+	var backed *candidate
+	if i := slices.IndexFunc(t.Candidates, func(c candidate) bool { return c.Backed }); i >= 0 {
+		backed = &t.Candidates[i]
+	}
+	if top.Address == s.Master {
+		keep.Target = top
+		return keep
+	}
+	contested := ""
+	if !top.Backed {
+		contested = fmt.Sprintf("contested: %d of %d sentinels name %v at epoch %d", top.Votes, t.Configured, top.Address, top.Epoch)
+		early := !s.Healthy && top.Epoch > s.Epoch && slices.Contains(s.Replicas, top.Address)
+		switch {
+		case early:
+			return choice{Target: top, Accept: true, Why: contested}
+		case s.Master.IsZero() && backed == nil:
+			return choice{Target: top, Accept: true, Settle: true, Why: contested}
+		case backed == nil, backed.Address == s.Master:
+			return choice{Target: top, Why: contested}
+		}
+		top = *backed
+	}
+	c := choice{Target: top, Accept: true, Why: contested}
+	if !s.Master.IsZero() && top.Epoch <= s.Epoch {
+		c.Settle = s.Healthy
+		c.Why = cmp.Or(contested, fmt.Sprintf("a majority names %v at epoch %d, which is not newer than %d", top.Address, top.Epoch, s.Epoch))
+	}
+	return c
+}
+
+// tied finds the way out when two addresses have the highest epoch: the master
+// of now as long as it is healthy, else one that was not just refused.
+func (t tally) tied(s standing) *candidate {
+	first := t.Candidates[0]
+	var found *candidate
+	for i := range t.Candidates {
+		c := &t.Candidates[i]
+		if c.Epoch != first.Epoch || first.Backed && !c.Backed && !slices.Contains(s.Replicas, c.Address) {
+			continue
+		}
+		if c.Address == s.Master && s.Healthy {
+			return c
+		}
+		gone := c.Address == s.Master || s.Refused != nil && s.Refused(c.Address)
+		if found == nil && !gone {
+			found = c
+		}
+	}
+	return found
+}
+
+func chooseFew(t tally, s standing, keep choice) choice {
+	c := t.Candidates[0]
+	why := fmt.Sprintf("no quorum: %d of %d sentinels answer", t.Answered, t.Configured)
+	agreed := len(t.Candidates) == 1 && t.Unknown == 0
+	switch {
+	case s.Master.IsZero():
+		return choice{Target: c, Accept: agreed && t.Silent == 0, Why: why}
+	case c.Address == s.Master || s.Healthy:
+		keep.Why = why
+		return keep
+	}
+	return choice{Target: c, Accept: agreed && c.Epoch > s.Epoch, Why: why}
+}
+
+// nobody says why there is no candidate.
+func (t tally) nobody() string {
+	switch {
+	case t.Unknown > 0:
+		return fmt.Sprintf("unknown master name: %d of %d sentinels do not know it", t.Unknown, t.Configured)
+	case t.Configured == 0:
+		return "no sentinel is configured"
+	}
+	return fmt.Sprintf("no sentinel answers, of %d", t.Configured)
+}

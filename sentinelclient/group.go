@@ -1,0 +1,437 @@
+package sentinelclient
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// group is the pure state machine of one group's master:
+//
+//	resolving ──> verifying ──> up <──> suspect
+//	    └──> none <──┘  ^       └─ newer address ─> verifying
+//
+// Every event first changes facts (answers, reports, signs of a failover); then
+// settle derives from all of them what to ask and which state that is. So the
+// order in which facts arrive cannot lead to different masters.
+type group struct {
+	name   string
+	cfg    *Config
+	jitter func() float64
+	nodes  *nodeID                // the last one given out
+	refuse func(a Address) string // why a can be no master of this group, "" if it can
+	out    actions
+	ballot
+
+	state   GroupState
+	since   time.Time
+	cause   string
+	causeAt time.Time
+	warned  bool // the log has cause
+
+	master     Address // last verified
+	epoch      uint64
+	runID      string
+	verifiedAt time.Time
+	replicas   []Address
+	witnesses  witnesses
+	pinned     bool
+
+	choice      choice
+	targetSince time.Time // of choice.Target.Address
+	control     *peer     // control link to master
+	probe       *peer     // to the target, while that is another one
+	concluded   time.Time // when the last report was asked for
+
+	suspicion   string // why master is suspect, "" if it is not
+	suspectedAt time.Time
+	troubled    time.Time // since when polls are fast; zero if they are not
+
+	failover   string // the sign of a failover under way
+	failoverAt time.Time
+	failoverBy linkID
+
+	askAt time.Time             // the next query
+	asked [queryBurst]time.Time // the last ones, a ring
+	turn  int
+}
+
+// Events of a group, besides evTick.
+type (
+	evAnswer struct {
+		link   linkID
+		answer answer
+	}
+	evVoterLost struct{ link linkID }
+	evVoterTilt struct {
+		link linkID
+		on   bool
+	}
+	// evElectorate says which links vote from now on.
+	evElectorate struct{ members []linkID }
+	evHint       struct {
+		link  linkID
+		event event
+	}
+	evSuspect struct{ cause string }
+	evReport  struct {
+		node   nodeID
+		report report
+	}
+	evPin   struct{ to Address }
+	evHurry struct{} // ask the sentinels now
+	// evRecheck wants a ROLE that is asked no earlier than since.
+	evRecheck struct{ since time.Time }
+)
+
+func newGroup(name string, cfg *Config, jitter func() float64, nodes *nodeID, refuse func(Address) string, now time.Time) *group {
+	return &group{name: name, cfg: cfg, jitter: jitter, nodes: nodes, refuse: refuse, ballot: newBallot(),
+		witnesses: newWitnesses(), since: now, troubled: now, askAt: now.Add(fastPoll), cause: "no sentinel has answered yet"}
+}
+
+// Step takes one event and returns what is to be done.
+func (g *group) Step(now time.Time, ev any) []action {
+	switch ev := ev.(type) {
+	case evAnswer:
+		g.onAnswer(now, ev.link, ev.answer)
+	case evVoterLost:
+		g.ballot.lost(ev.link)
+	case evVoterTilt:
+		g.ballot.tilt(ev.link, ev.on)
+	case evElectorate:
+		g.ballot.elect(ev.members)
+	case evHint:
+		g.onHint(now, ev.link, ev.event)
+	case evSuspect:
+		g.onSuspect(now, ev.cause)
+	case evReport:
+		g.onReport(now, ev.node, ev.report)
+	case evPin:
+		g.onPin(now, ev.to)
+	case evHurry:
+		g.askAt = now
+	case evRecheck:
+		if g.control != nil && g.concluded.Before(ev.since) {
+			g.control.hurry(now)
+		}
+	}
+	g.expire(now)
+	g.settle(now)
+	g.poll(now)
+	return g.out.take()
+}
+
+// next is when the group wants a tick.
+func (g *group) next(now time.Time) time.Time {
+	t := g.askAt
+	for _, p := range []*peer{g.control, g.probe} {
+		if p != nil && !p.asking {
+			t = earliest(t, p.nextAsk)
+		}
+	}
+	if g.failover != "" {
+		t = earliest(t, g.failoverAt.Add(failoverBound))
+	}
+	if held, until, _ := g.authority(now); held && !until.IsZero() {
+		t = earliest(t, until)
+	}
+	return t
+}
+
+func (g *group) onAnswer(now time.Time, link linkID, a answer) {
+	g.ballot.answered(link, a)
+	if a.Unknown || a.Torn || a.Master != g.master {
+		return
+	}
+	switch {
+	case a.Info.promoting():
+		g.noteFailover(now, link, "failover-state-"+a.Info.FailoverState)
+	case g.failover != "" && g.failoverBy == link && a.HasInfo && a.Asked.After(g.failoverAt) && !a.Info.has("failover_in_progress"):
+		g.endFailover("the sentinel that told of it has given it up")
+	}
+}
+
+// onHint takes an event of a sentinel. It is never the truth, only a reason to
+// ask at once; but a failover that has a leader is worth knowing early.
+func (g *group) onHint(now time.Time, link linkID, e event) {
+	g.askAt = now
+	switch {
+	case e.startsFailover() && e.master == g.master:
+		g.noteFailover(now, link, e.name)
+	case e.abortsFailover() && g.failover != "":
+		g.endFailover("aborted: " + e.name)
+	}
+}
+
+func (g *group) noteFailover(now time.Time, link linkID, sign string) {
+	if g.failover == "" {
+		g.note(slog.LevelWarn, "failover under way", slog.String("sign", sign))
+		g.askAt = now
+	}
+	g.failover, g.failoverAt, g.failoverBy = sign, now, link
+}
+
+func (g *group) endFailover(why string) {
+	g.note(slog.LevelInfo, "failover is over", slog.String("why", why))
+	g.failover = ""
+}
+
+func (g *group) onSuspect(now time.Time, cause string) {
+	g.askAt = now
+	if g.master.IsZero() {
+		return
+	}
+	g.suspect(now, clip(printable(cause)))
+	g.control.hurry(now)
+}
+
+func (g *group) suspect(now time.Time, cause string) {
+	g.suspicion, g.suspectedAt = cause, now
+}
+
+// onPin makes the operator's choice the master; it was verified just now. The
+// epoch it stands on is the highest that any voter has told.
+func (g *group) onPin(now time.Time, to Address) {
+	g.pinned = true
+	for _, v := range g.ballot.votes() {
+		g.epoch = max(g.epoch, v.Epoch)
+	}
+	if to != g.master {
+		g.becomeMaster(now, candidate{Address: to, Epoch: g.epoch}, nil, report{Asked: now})
+	}
+}
+
+// expire forgets what has a bound.
+func (g *group) expire(now time.Time) {
+	if g.failover != "" && !now.Before(g.failoverAt.Add(failoverBound)) {
+		g.endFailover(fmt.Sprintf("nothing more was heard of it for %v", failoverBound))
+	}
+}
+
+// settle derives everything from the facts. Taking a new master is a new fact,
+// so it is gone through once more then.
+func (g *group) settle(now time.Time) {
+	g.decide(now)
+	if g.accept(now) {
+		g.decide(now)
+	}
+	g.judge(now)
+}
+
+// decide counts the votes and directs the links to nodes accordingly.
+func (g *group) decide(now time.Time) {
+	votes := g.ballot.votes()
+	t := count(len(g.members), g.ballot.silent(), votes)
+	if g.pinned && newer(votes, g.epoch) > len(g.members)/2 {
+		g.note(slog.LevelWarn, "pin released: a majority of sentinels has a newer config-epoch")
+		g.pinned = false
+	}
+	before := g.choice.Target.Address
+	if g.pinned {
+		g.choice = choice{Target: candidate{Address: g.master, Epoch: g.epoch}, Accept: true}
+	} else {
+		g.choice = choose(t, standing{Master: g.master, Epoch: g.epoch, Healthy: g.control.healthy(),
+			Replicas: g.replicas, Refused: g.refused})
+	}
+	c := g.choice
+	if c.Target.Address != before {
+		g.targetSince = now
+	}
+	if c.Target.Address == g.master && c.Accept && !g.pinned {
+		g.epoch = max(g.epoch, c.Target.Epoch)
+	}
+	if c.Target.Address == g.master {
+		g.probe = g.drop(g.probe)
+	} else if g.probe == nil || g.probe.addr != c.Target.Address {
+		g.drop(g.probe)
+		g.probe = g.newPeer(c.Target.Address, now)
+	}
+	g.askPeer(now, g.control)
+	g.askPeer(now, g.probe)
+	if settled := g.targetSince.Add(olderHold); c.Settle && now.Before(settled) {
+		g.askAt = earliest(g.askAt, settled)
+	}
+}
+
+// accept makes the target the master if it said so in ROLE and may be.
+func (g *group) accept(now time.Time) bool {
+	c, p := g.choice, g.probe
+	if p == nil || p.verdict != verdictMaster || !c.Accept || now.Sub(p.reported) > 2*roleInterval {
+		return false
+	}
+	if c.Settle && now.Before(g.targetSince.Add(olderHold)) {
+		return false
+	}
+	if g.refuse(p.addr) != "" {
+		return false
+	}
+	g.probe = nil
+	g.becomeMaster(now, c.Target, p, p.last)
+	return true
+}
+
+// becomeMaster takes a verified node as the master. p is the control link to
+// it, nil if there is none yet.
+func (g *group) becomeMaster(now time.Time, c candidate, p *peer, r report) {
+	old := g.master
+	g.drop(g.control)
+	g.probe = g.drop(g.probe)
+	if p == nil {
+		p = g.newPeer(c.Address, now)
+		p.verdict = verdictMaster
+	}
+	g.control = p
+	g.master, g.epoch = c.Address, c.Epoch
+	g.runID, g.verifiedAt, g.replicas = r.RunID, r.Asked, r.addresses()
+	g.witnesses = newWitnesses()
+	g.witness(now, r)
+	g.suspicion, g.failover = "", ""
+	g.note(slog.LevelInfo, "master verified", slog.String("master", c.Address.String()),
+		slog.String("old", old.String()), slog.Uint64("epoch", c.Epoch), slog.Bool("pinned", g.pinned))
+}
+
+// judge finds the state that the facts make.
+func (g *group) judge(now time.Time) {
+	c, p := g.choice, g.probe
+	vetoed := p != nil && p.verdict.refuses()
+	why := c.Why
+	if p != nil && p.cause != "" {
+		why = p.cause
+		if c.Why != "" {
+			why += "; " + c.Why
+		}
+	}
+	switch {
+	case g.master.IsZero() && c.Target.Address.IsZero():
+		if g.ballot.unknown() {
+			g.becomeNone(now, why)
+		} else {
+			g.becomeResolving(now, why)
+		}
+	case g.master.IsZero() && vetoed:
+		g.becomeNone(now, why)
+	case g.master.IsZero() && !c.Accept:
+		g.becomeResolving(now, why)
+	case g.master.IsZero():
+		g.becomeVerifying(now, why)
+	case p != nil && c.Accept && !c.Settle && !(vetoed && g.suspicion == ""):
+		g.becomeVerifying(now, why)
+	case g.suspicion != "":
+		if c.Why != "" {
+			g.becomeSuspect(now, g.suspicion+"; "+c.Why)
+		} else {
+			g.becomeSuspect(now, g.suspicion)
+		}
+	default:
+		g.becomeUp(now, why)
+	}
+}
+
+func (g *group) becomeResolving(now time.Time, cause string) { g.setState(now, GroupResolving, cause) }
+func (g *group) becomeVerifying(now time.Time, cause string) { g.setState(now, GroupVerifying, cause) }
+func (g *group) becomeUp(now time.Time, cause string)        { g.setState(now, GroupUp, cause) }
+func (g *group) becomeSuspect(now time.Time, cause string)   { g.setState(now, GroupSuspect, cause) }
+func (g *group) becomeNone(now time.Time, cause string)      { g.setState(now, GroupNone, cause) }
+
+func (g *group) setState(now time.Time, s GroupState, cause string) {
+	if s != g.state {
+		level := slog.LevelInfo
+		if s == GroupSuspect || s == GroupNone {
+			level = slog.LevelWarn
+		}
+		g.note(level, "group state changed", slog.String("from", g.state.String()), slog.String("to", s.String()),
+			slog.String("master", g.master.String()), slog.Uint64("epoch", g.epoch), slog.String("cause", cause))
+		g.since = now
+	}
+	if cause != g.cause || s != g.state {
+		g.causeAt, g.warned = now, cause == "" || s != g.state
+	}
+	g.state, g.cause = s, cause
+	if !g.warned && now.Sub(g.causeAt) >= causeLasts {
+		g.warned = true
+		g.complain("group has a problem", slog.String("state", s.String()), slog.String("cause", cause))
+	}
+}
+
+// poll asks the sentinels when that is due: at once after an event, fast while
+// something is wrong, never more than queryBurst times in queryWindow.
+func (g *group) poll(now time.Time) {
+	trouble := g.state != GroupUp || g.failover != "" || g.probe != nil
+	switch {
+	case !trouble:
+		g.troubled = time.Time{}
+	case g.troubled.IsZero():
+		g.troubled = now
+		g.askAt = earliest(g.askAt, now.Add(fastPoll))
+	}
+	if now.Before(g.askAt) {
+		return
+	}
+	if oldest := g.asked[g.turn]; !oldest.IsZero() && now.Sub(oldest) < queryWindow {
+		g.askAt = oldest.Add(queryWindow)
+		return
+	}
+	g.asked[g.turn] = now
+	g.turn = (g.turn + 1) % len(g.asked)
+	g.out.add(query{group: g.name})
+	if trouble && now.Sub(g.troubled) < fastPollFor {
+		// never quicker than fastPoll, so that an event finds room in the window
+		g.askAt = now.Add(fastPoll + time.Duration(g.jitter()*0.4*float64(fastPoll)))
+		return
+	}
+	g.askAt = now.Add(time.Duration((0.8 + 0.4*g.jitter()) * float64(g.cfg.Poll)))
+}
+
+// authority says whether the master may be served now, until when (zero: for
+// good) and who vouches. With Config.Lease 0 the pool decides instead.
+func (g *group) authority(now time.Time) (held bool, until time.Time, by string) {
+	switch {
+	case g.master.IsZero() || g.cfg.Lease == 0:
+		return false, time.Time{}, ""
+	case g.pinned:
+		return true, time.Time{}, "operator"
+	}
+	until, by = g.ballot.contact(g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
+	if g.cfg.Lease == LeaseAuto {
+		if g.witnesses.none {
+			return true, time.Time{}, "no replica"
+		}
+		if end := g.ballot.lease(g.master); !now.Before(until) && end.After(until) {
+			until, by = end, "lease"
+		} else if end.After(until) {
+			until = end
+		}
+		if g.witnesses.until.After(until) {
+			if !now.Before(until) {
+				by = "replicas"
+			}
+			until = g.witnesses.until
+		}
+	}
+	if !now.Before(until) {
+		return false, time.Time{}, ""
+	}
+	return true, until, by
+}
+
+func (g *group) view(now time.Time) GroupView {
+	v := GroupView{State: g.state, Master: g.master, Epoch: g.epoch, RunID: g.runID, VerifiedAt: g.verifiedAt,
+		Failover: g.failover, Pinned: g.pinned, Replicas: g.replicas, Cause: g.cause, Since: g.since}
+	v.Authority, v.LeaseUntil, v.Vouched = g.authority(now)
+	v.DownAfter, v.Quorum = g.ballot.downAfter, g.ballot.quorum
+	return v
+}
+
+func (g *group) note(level slog.Level, text string, attrs ...slog.Attr) {
+	g.out.add(note{level: level, text: text, attrs: append([]slog.Attr{slog.String("group", g.name)}, attrs...)})
+}
+
+func (g *group) complain(text string, attrs ...slog.Attr) {
+	g.out.add(note{level: slog.LevelWarn, complaint: true, text: text, attrs: append([]slog.Attr{slog.String("group", g.name)}, attrs...)})
+}
+
+// peerCause puts the name of the node before what is wrong with it.
+func peerCause(a Address, what string) string {
+	return cmp.Or(a.String(), "node") + ": " + what
+}

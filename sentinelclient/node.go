@@ -1,0 +1,242 @@
+package sentinelclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"respgate/internal/respconn"
+)
+
+// node is the control connection to one Redis node, owned by one goroutine: it
+// is asked now and then and stays open in between.
+type node struct {
+	addr  Address
+	conn  *respconn.Conn // nil when not connected
+	runID string         // of this connection
+}
+
+// question is what a node is asked with; the configuration may change between
+// two of them.
+type question struct {
+	credentials Credentials
+	forbidden   []Address
+	timeout     time.Duration
+}
+
+// nodeHandle is the monitor's end of a node.
+type nodeHandle struct {
+	asks chan question // one at most waits
+	stop context.CancelFunc
+}
+
+// nodeReport is what a node tells the monitor.
+type nodeReport struct {
+	node   nodeID
+	report report
+}
+
+// runNode answers each question by one report.
+func runNode(ctx context.Context, id nodeID, a Address, asks <-chan question, out chan<- nodeReport) {
+	n := &node{addr: a}
+	defer n.close()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-asks:
+			r := n.ask(ctx, q)
+			select {
+			case out <- nodeReport{id, r}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (n *node) close() {
+	if n.conn != nil {
+		_ = n.conn.Close() // nothing is lost with it
+		n.conn = nil
+	}
+}
+
+// errSelf: the connection leads back into the proxy.
+var errSelf = errors.New("it is the proxy itself")
+
+// ask finds out what the node is, within q.timeout in all. A connection that was
+// idle since the last time may have been closed for good reasons (CLIENT KILL,
+// timeout), so one that fails is replaced once before the node is called dead.
+func (n *node) ask(ctx context.Context, q question) report {
+	asked := time.Now()
+	ctx, cancel := within(ctx, q.timeout)
+	defer cancel()
+	reused := n.conn != nil
+	r, err := n.exchange(ctx, q)
+	if err != nil && reused && ctx.Err() == nil {
+		n.close()
+		r, err = n.exchange(ctx, q)
+	}
+	if err != nil {
+		n.close()
+		r = report{Verdict: verdictUnreachable, Cause: tidy(err).Error()}
+		if ctx.Err() != nil {
+			r.Cause = fmt.Sprintf("no answer within %v", q.timeout)
+		}
+		if errors.Is(err, errSelf) {
+			r = report{Verdict: verdictOther, Cause: err.Error()}
+		}
+	}
+	r.Asked = asked
+	return r
+}
+
+// connect dials if need be. A deadline of ctx is set on the connection, and its
+// end closes it, so that no read outlives the caller.
+func (n *node) connect(ctx context.Context, q question) (fresh bool, err error) {
+	if n.conn == nil {
+		dialing, cancel := within(ctx, connectTimeout)
+		defer cancel()
+		conn, err := respconn.Dial(dialing, "tcp", n.addr.String(), respconn.Limits{})
+		if err != nil {
+			return false, err
+		}
+		n.conn, n.runID, fresh = conn, "", true
+		if isSelf(conn, q.forbidden) {
+			return false, errSelf
+		}
+	}
+	deadline, _ := ctx.Deadline()
+	return fresh, n.conn.SetDeadline(deadline)
+}
+
+// isSelf compares the connection, not the name, with the proxy's listeners: one
+// on the wildcard address is reached by any address of this machine, and then
+// both ends of the connection have the same one.
+func isSelf(conn *respconn.Conn, forbidden []Address) bool {
+	remote, ok1 := conn.RemoteAddr().(*net.TCPAddr)
+	local, ok2 := conn.LocalAddr().(*net.TCPAddr)
+	if !ok1 || !ok2 {
+		return false
+	}
+	for _, f := range forbidden {
+		if f.Port == remote.Port && (f.Host == remote.IP.String() || unspecified(f.Host) && remote.IP.Equal(local.IP)) {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange asks everything in one round trip: PING tells LOADING, which ROLE
+// does not; INFO tells how far behind each replica is.
+func (n *node) exchange(ctx context.Context, q question) (report, error) {
+	fresh, err := n.connect(ctx, q)
+	if err != nil {
+		return report{}, err
+	}
+	defer context.AfterFunc(ctx, closer(n.conn))()
+	auth := q.credentials.auth()
+	if fresh && auth != nil {
+		err = n.conn.Send(auth...)
+	}
+	for _, args := range [][]string{{"PING"}, {"ROLE"}, {"INFO", "replication"}} {
+		err = errors.Join(err, n.conn.Send(args...))
+	}
+	if fresh {
+		err = errors.Join(err, n.conn.Send("INFO", "server"))
+	}
+	if err = errors.Join(err, n.conn.Flush()); err != nil {
+		return report{}, err
+	}
+	var replies [4]respconn.Value // PING ROLE INFO INFO
+	if fresh && auth != nil {
+		v, err := n.conn.Receive()
+		if err != nil {
+			return report{}, err
+		}
+		if v.IsError() && !noPassword(v) {
+			n.close()
+			return refusedReport(v), nil
+		}
+	}
+	for i := range replies {
+		if i == 3 && !fresh {
+			break
+		}
+		if replies[i], err = n.conn.Receive(); err != nil {
+			if i > 0 && replies[0].IsError() { // "max number of clients reached", then the end
+				return report{}, errors.New(clip(printable(replies[0].Str)))
+			}
+			return report{}, err
+		}
+	}
+	if text, ok := replies[3].Text(); ok {
+		n.runID = infoFields(text)["run_id"]
+	}
+	r := judge(replies[0], replies[1], replies[2])
+	r.RunID = n.runID
+	if r.Verdict == verdictAuth {
+		n.close() // the next one logs in anew
+	}
+	return r, nil
+}
+
+// closer ends the reads and writes of a connection.
+func closer(c *respconn.Conn) func() {
+	return func() { _ = c.SetDeadline(time.Unix(1, 0)) } // a closed one needs none
+}
+
+// refusedReport is the outcome of an error reply to AUTH.
+func refusedReport(v respconn.Value) report {
+	r := report{Verdict: verdictUnreachable, Cause: "AUTH: " + clip(printable(v.Str))}
+	switch v.Code() {
+	case "WRONGPASS", "NOAUTH", "NOPERM", "ERR":
+		r.Verdict = verdictAuth
+	}
+	if strings.Contains(v.Str, "max number of clients") {
+		r.Verdict = verdictUnreachable
+	}
+	return r
+}
+
+// judge makes a verdict of the replies to PING, ROLE and INFO replication.
+func judge(ping, role, info respconn.Value) report {
+	for _, v := range []respconn.Value{ping, role} {
+		switch v.Code() {
+		case "NOAUTH", "WRONGPASS":
+			return report{Verdict: verdictAuth, Cause: clip(printable(v.Str))}
+		case "BUSY":
+			return report{Verdict: verdictBusy, Cause: clip(printable(v.Str))}
+		}
+	}
+	told, err := parseRole(role)
+	infoText, infoOK := info.Text()
+	replication, infoErr := parseReplication(infoText)
+	infoOK = infoOK && infoErr == nil
+	if role.IsError() && infoOK {
+		told, err = replication, nil
+	}
+	switch {
+	case role.IsError() && (role.Code() == "NOPERM" || info.Code() == "NOPERM") && err != nil:
+		return report{Verdict: verdictDenied, Cause: "neither ROLE nor INFO is permitted; allow the user +role or +info"}
+	case role.IsError() && err != nil:
+		return report{Verdict: verdictOther, Cause: "ROLE: " + clip(printable(role.Str))}
+	case err != nil:
+		return report{Verdict: verdictOther, Cause: err.Error()}
+	case told.Name == "sentinel":
+		return report{Verdict: verdictOther, Cause: "it is a sentinel"}
+	case told.Name != "master":
+		return report{Verdict: verdictReplica, Cause: fmt.Sprintf("it is a replica of %v, %s", told.Of, told.Link)}
+	case ping.Code() == "LOADING":
+		return report{Verdict: verdictLoading, Cause: "it is loading its data set"}
+	}
+	r := report{Verdict: verdictMaster, Replicas: told.Replicas}
+	if infoOK && replication.Name == "master" {
+		r.Replicas = replication.Replicas
+	}
+	return r
+}

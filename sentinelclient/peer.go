@@ -1,0 +1,214 @@
+package sentinelclient
+
+import (
+	"log/slog"
+	"time"
+)
+
+// verdict is what a node's answer to ROLE means.
+type verdict uint8
+
+const (
+	verdictNone        verdict = iota // not asked yet
+	verdictMaster                     // it says master and takes commands
+	verdictReplica                    // it says replica
+	verdictOther                      // a sentinel, no Redis at all, or the proxy itself
+	verdictLoading                    // a master that reads its data set
+	verdictBusy                       // alive, but a script keeps it from saying more
+	verdictAuth                       // the password is refused, or missing
+	verdictDenied                     // neither ROLE nor INFO is permitted
+	verdictUnreachable                // no connection, no answer in time, or garbage
+)
+
+var verdicts = [...]string{"none", "master", "replica", "other", "loading", "busy", "auth", "denied", "unreachable"}
+
+func (v verdict) String() string { return verdicts[v] }
+
+// refuses: the node is certainly no master for us, now.
+func (v verdict) refuses() bool {
+	switch v {
+	case verdictReplica, verdictOther, verdictAuth, verdictDenied:
+		return true
+	}
+	return false
+}
+
+// report is the outcome of asking a node.
+type report struct {
+	Verdict  verdict
+	Cause    string // of any other verdict than master
+	RunID    string // "" if it was not asked or not permitted
+	Replicas []replica
+	Asked    time.Time
+}
+
+func (r report) addresses() []Address {
+	var list []Address
+	for _, p := range r.Replicas {
+		list = append(list, p.Address)
+	}
+	return list
+}
+
+// peer is the control link to one node, as the group sees it.
+type peer struct {
+	id       nodeID
+	addr     Address
+	asking   bool
+	again    bool // ask at once when the answer is here
+	nextAsk  time.Time
+	lastAsk  time.Time
+	fails    int // in a row
+	verdict  verdict
+	cause    string
+	reported time.Time
+	last     report
+}
+
+// healthy: it said master, or nothing that denies it. A password that was
+// changed, a missing permission or a long script are no demotion.
+func (p *peer) healthy() bool {
+	if p == nil {
+		return false
+	}
+	switch p.verdict {
+	case verdictReplica, verdictOther, verdictUnreachable:
+		return false
+	}
+	return true
+}
+
+// hurry asks now, but leaves a while between two dials.
+func (p *peer) hurry(now time.Time) {
+	if p.asking {
+		p.again = true
+		return
+	}
+	p.nextAsk = now
+	if soonest := p.lastAsk.Add(nodeBackoff); now.Before(soonest) {
+		p.nextAsk = soonest
+	}
+}
+
+func (g *group) newPeer(a Address, now time.Time) *peer {
+	*g.nodes++
+	return &peer{id: *g.nodes, addr: a, nextAsk: now}
+}
+
+// drop lets a link go; it returns nil for its place.
+func (g *group) drop(p *peer) *peer {
+	if p != nil {
+		g.out.add(drop{node: p.id})
+	}
+	return nil
+}
+
+// askPeer asks a node when that is due. One that can be no master is not even
+// dialed.
+func (g *group) askPeer(now time.Time, p *peer) {
+	if p == nil || p.asking || now.Before(p.nextAsk) {
+		return
+	}
+	if p != g.control {
+		if why := g.refuse(p.addr); why != "" {
+			p.verdict, p.cause = verdictOther, peerCause(p.addr, why)
+			p.nextAsk = now.Add(roleInterval)
+			g.concluded = now
+			return
+		}
+	}
+	p.asking, p.again, p.lastAsk = true, false, now
+	g.out.add(ask{node: p.id, group: g.name, to: p.addr})
+}
+
+// refused: the node of the target was asked and is not to be had.
+func (g *group) refused(a Address) bool {
+	p := g.probe
+	return p != nil && p.addr == a && p.verdict != verdictNone && p.verdict != verdictMaster
+}
+
+func (g *group) onReport(now time.Time, id nodeID, r report) {
+	var p *peer
+	switch {
+	case g.control != nil && g.control.id == id:
+		p = g.control
+	case g.probe != nil && g.probe.id == id:
+		p = g.probe
+	default:
+		return // of a link that was dropped
+	}
+	p.asking, p.reported, p.last = false, now, r
+	p.verdict, p.cause = r.Verdict, ""
+	if r.Cause != "" {
+		p.cause = peerCause(p.addr, r.Cause)
+	}
+	g.concluded = r.Asked
+	g.schedule(now, p)
+	if p == g.control {
+		g.onControl(now, p, r)
+		return
+	}
+	if p.verdict != verdictMaster {
+		g.complain("candidate refused", slog.String("node", p.addr.String()), slog.String("role", p.verdict.String()), slog.String("cause", p.cause))
+	}
+}
+
+// schedule sets when the node is asked next.
+func (g *group) schedule(now time.Time, p *peer) {
+	first, slowest := vetoBackoff, nodeSlowest
+	switch p.verdict {
+	case verdictMaster:
+		p.fails = 0
+		p.nextAsk = p.lastAsk.Add(roleInterval)
+		if p != g.control {
+			p.nextAsk = now.Add(vetoBackoff)
+		}
+		if p.again {
+			p.hurry(now)
+		}
+		return
+	case verdictUnreachable:
+		first = nodeBackoff
+	case verdictAuth, verdictDenied:
+		first, slowest = authBackoff, sentinelSlowest
+	}
+	p.nextAsk = now.Add(backoff(p.fails, first, slowest, g.jitter()))
+	p.fails = min(p.fails+1, 16)
+}
+
+// onControl takes what the master of now says of itself.
+func (g *group) onControl(now time.Time, p *peer, r report) {
+	switch r.Verdict {
+	case verdictMaster:
+		g.verifiedAt = r.Asked
+		g.replicas = r.addresses()
+		if r.RunID != "" && g.runID != "" && r.RunID != g.runID {
+			g.note(slog.LevelWarn, "master was restarted: its run id is another one, it may have lost data",
+				slog.String("master", g.master.String()), slog.Uint64("epoch", g.epoch))
+		}
+		if r.RunID != "" {
+			g.runID = r.RunID
+		}
+		g.witness(now, r)
+		if !r.Asked.Before(g.suspectedAt) {
+			g.suspicion = ""
+		}
+	case verdictBusy, verdictAuth, verdictDenied:
+		g.complain("master does not tell its role", slog.String("master", g.master.String()), slog.String("cause", p.cause))
+		if !r.Asked.Before(g.suspectedAt) {
+			g.suspicion = ""
+		}
+	default:
+		if g.suspicion != p.cause {
+			g.askAt = now
+		}
+		g.suspect(r.Asked, p.cause)
+	}
+}
+
+// witness lets the replicas that the master lists vouch for it.
+func (g *group) witness(now time.Time, r report) {
+	g.witnesses.counted(g.ballot.mostReplicas())
+	contact := now.Before(g.ballot.contact(g.cfg.Poll, 0))
+	g.witnesses.reported(r.Asked, r.Replicas, contact)
+}
