@@ -380,9 +380,9 @@ func redisCLI(t *testing.T, p *harness.Proxy) {
 		{[]string{"--json", "HGETALL", "cli:h"}, "{\"f\":\"v\"}\n"},
 		{[]string{"MGET", "cli:a", "cli:none"}, "hello\n\n"},
 	} {
-		out, code := harness.Run(t, "redis-cli", append([]string{"-p", port}, step.args...)...)
-		if code != 0 || out != step.want {
-			t.Errorf("redis-cli %s: exit code %d, %q; want %q", strings.Join(step.args, " "), code, out, step.want)
+		r := harness.Run(t, "redis-cli", append([]string{"-p", port}, step.args...)...)
+		if r.Code != 0 || r.Stdout != step.want {
+			t.Errorf("redis-cli %s: exit code %d, %q; want %q", strings.Join(step.args, " "), r.Code, r.Stdout+r.Stderr, step.want)
 		}
 	}
 }

@@ -36,7 +36,8 @@ func TestConsole(t *testing.T) {
 		{[]string{"PROXY", "SWITCH"}, []string{"ERR wrong number of arguments for 'proxy|switch' command"}},
 		{[]string{"CLIENT", "LIST"}, []string{"id="}},
 	} {
-		out, _ := harness.Run(t, "redis-cli", append([]string{"-p", port}, step.args...)...)
+		r := harness.Run(t, "redis-cli", append([]string{"-p", port}, step.args...)...)
+		out := r.Stdout + r.Stderr
 		for _, part := range step.parts {
 			if !strings.Contains(out, part) {
 				t.Errorf("redis-cli %s: no %q in\n%s", strings.Join(step.args, " "), part, out)

@@ -29,10 +29,7 @@ func TestDropIn(t *testing.T) {
 	}
 	n := harness.StartNutcracker(t, text, listen)
 
-	out, code := harness.Run(t, harness.Program(t, "respgate"), "import", n.File)
-	if code != 0 {
-		t.Fatalf("respgate import: exit code %d\n%s", code, out)
-	}
+	out := importFile(t, n.File)
 	c := harness.NewConfig(t)
 	ours := harness.Address(t)
 	stats := harness.Address(t)
@@ -92,12 +89,18 @@ func TestImportFormer(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, code := harness.Run(t, harness.Program(t, "respgate"), "import", file)
-	if code != 0 {
-		t.Fatalf("respgate import: exit code %d\n%s", code, out)
-	}
+	out := importFile(t, file)
 	c := harness.NewConfig(t)
 	p := harness.StartProxyText(t, c, out+fmt.Sprintf("\nadmin: { listen: %q }\nmetrics: { listen: %q }\n", c.Admin, c.Metrics))
 	p.WaitUp("alpha")
 	want(t, dial(t, listen), "OK", "MSET", "a", "1", "b", "2", "c", "3", "d", "4")
+}
+
+func importFile(t *testing.T, file string) string {
+	t.Helper()
+	r := harness.Run(t, harness.Program(t, "respgate"), "import", file)
+	if r.Code != 0 {
+		t.Fatalf("respgate import: exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
 }

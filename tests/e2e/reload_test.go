@@ -152,8 +152,8 @@ func TestCheckFile(t *testing.T) {
 	root := harness.ModuleRoot(t)
 	proxy, manager := harness.Program(t, "respgate"), harness.Program(t, "respgate-manager")
 	for _, good := range [][]string{{proxy, "-c", root + "/deploy/respgate.yml", "-t"}, {manager, "-c", root + "/deploy/manager.yml", "-t"}} {
-		if out, code := harness.Run(t, good[0], good[1:]...); code != 0 {
-			t.Errorf("%s: exit code %d\n%s", strings.Join(good, " "), code, out)
+		if r := harness.Run(t, good[0], good[1:]...); r.Code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", strings.Join(good, " "), r.Code, r.Stdout, r.Stderr)
 		}
 	}
 	file := t.TempDir() + "/respgate.yml"
@@ -161,10 +161,11 @@ func TestCheckFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, code := harness.Run(t, proxy, "-c", file, "-t")
-	if code != 1 {
-		t.Errorf("a file with three mistakes: exit code %d, want 1", code)
+	r := harness.Run(t, proxy, "-c", file, "-t")
+	if r.Code != 1 {
+		t.Errorf("a file with three mistakes: exit code %d, want 1", r.Code)
 	}
+	out := r.Stdout + r.Stderr
 	for _, line := range []string{file + ":3:", file + ":4:", file + ":8:"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("no error at %s in\n%s", line, out)
@@ -173,7 +174,7 @@ func TestCheckFile(t *testing.T) {
 	if strings.Contains(out, "s3cr3t") {
 		t.Errorf("a password is printed:\n%s", out)
 	}
-	if out, code := harness.Run(t, proxy, "-version"); code != 0 || !strings.Contains(out, "respgate") {
-		t.Errorf("-version: exit code %d\n%s", code, out)
+	if r := harness.Run(t, proxy, "-version"); r.Code != 0 || !strings.Contains(r.Stdout, "respgate") {
+		t.Errorf("-version: exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 }

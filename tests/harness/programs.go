@@ -72,16 +72,22 @@ func ModuleRoot(t testing.TB) string {
 	return programs.root
 }
 
-// Run runs a program to its end and returns its output and its exit code.
-func Run(t testing.TB, name string, args ...string) (output string, code int) {
+// Result is what a program that ran to its end has printed and returned.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Run runs a program to its end.
+func Run(t testing.TB, name string, args ...string) Result {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = childAttributes()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := spawner.start(cmd); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	_ = cmd.Wait()
-	return out.String(), cmd.ProcessState.ExitCode()
+	_ = cmd.Wait() // its outcome is the exit code
+	return Result{Stdout: out.String(), Stderr: errs.String(), Code: cmd.ProcessState.ExitCode()}
 }
