@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestPasswords(t *testing.T) {
 	const master, sentinel, client, operator = "m4ster-secret", "s3ntinel-secret", "cl1ent-secret", "0perator-secret"
 	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}, Password: master, SentinelPassword: sentinel})
 	c := harness.NewConfig(t)
-	addr := c.SentinelPool("cache", f, "password: "+client)
+	addr := c.SentinelPool("cache", f, fmt.Sprintf("password: %q", client))
 	p := harness.StartProxy(t, c)
 	p.WaitUp("cache")
 	conn := dial(t, addr)
@@ -78,8 +79,8 @@ func TestPasswords(t *testing.T) {
 	want(t, conn, "value-secret", "GET", "a")
 
 	// A wrong password for the masters: only this pool says so.
-	c.Pool("locked-out", "groups: [g1]", "sentinels: ["+strings.Join(f.SentinelAddrs(), ", ")+"]", "sentinel_auth: "+sentinel,
-		"redis_auth: wr0ng-secret", "hold: { timeout: 300ms }")
+	c.Pool("locked-out", "groups: [g1]", "sentinels: ["+strings.Join(f.SentinelAddrs(), ", ")+"]", fmt.Sprintf("sentinel_auth: %q", sentinel),
+		"redis_auth: \"wr0ng-secret\"", "hold: { timeout: 300ms }")
 	p.Write(c.String())
 	harness.Eventually(t, harness.Patience, "the console names the cause", func() error {
 		r := p.Admin("PROXY", "MASTERS", "locked-out")
@@ -104,7 +105,7 @@ func TestPasswords(t *testing.T) {
 	// The console with a password of its own.
 	locked := harness.NewConfig(t)
 	locked.ServersPool("one", []string{old.Addr() + ":1 a"})
-	text := strings.Replace(locked.String(), "admin: { listen", "admin: { password: "+operator+", stats_password: stats-only, listen", 1)
+	text := strings.Replace(locked.String(), "admin: { listen", fmt.Sprintf("admin: { password: %q, stats_password: %q, listen", operator, "stats-only"), 1)
 	p2 := harness.StartProxyText(t, locked, text)
 	admin := dial(t, locked.Admin)
 	wantPrefix(t, admin, "-NOAUTH ", "PROXY", "POOLS")

@@ -77,7 +77,7 @@ func TestFromManagerToRequest(t *testing.T) {
 		if err != nil || r.Err() != nil {
 			return fmt.Errorf("%v %v", err, r.Err())
 		}
-		if rows := r.Rows(); len(rows) != 1 || rows[0]["applied"] != "2" {
+		if rows := r.Rows(); len(rows) != 1 || rows[0]["applied-version"] != "2" {
 			return fmt.Errorf("%v", rows)
 		}
 		return nil
@@ -171,7 +171,7 @@ func TestSecondManager(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if rows := r.Rows(); len(rows) != 1 || rows[0]["applied"] != "2" {
+		if rows := r.Rows(); len(rows) != 1 || rows[0]["applied-version"] != "2" {
 			return fmt.Errorf("%v", rows)
 		}
 		return nil

@@ -53,10 +53,10 @@ func (c *Config) SentinelPool(name string, f *Fleet, lines ...string) string {
 func SentinelLines(groups, sentinels []string, o FleetOptions) []string {
 	lines := []string{"groups: " + list(groups), "sentinels: " + list(sentinels), "hash_tag: \"{}\""}
 	if o.Password != "" {
-		lines = append(lines, "redis_auth: "+o.Password)
+		lines = append(lines, fmt.Sprintf("redis_auth: %q", o.Password))
 	}
 	if o.SentinelPassword != "" {
-		lines = append(lines, "sentinel_auth: "+o.SentinelPassword)
+		lines = append(lines, fmt.Sprintf("sentinel_auth: %q", o.SentinelPassword))
 	}
 	return lines
 }
