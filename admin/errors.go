@@ -55,7 +55,7 @@ func errorValue(err error) respconn.Value {
 	case errors.Is(err, context.DeadlineExceeded):
 		return respconn.Errorf("TIMEOUT %s", flatten(err.Error()))
 	}
-	return respconn.Errorf("ERR %s", flatten(err.Error()))
+	return respconn.Errorf("ERR %s", flatten(strings.TrimSpace(err.Error())))
 }
 
 // flatten joins the lines of s.
