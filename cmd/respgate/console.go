@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"respgate/admin"
+	"respgate/internal/control"
+)
+
+// console lets the admin port see and do what control offers: the two know each other only through admin's interfaces.
+type console struct {
+	*control.Controller
+	level *slog.LevelVar
+}
+
+func (c console) Switch(ctx context.Context, pool, group string) (admin.SwitchResult, error) {
+	res, err := c.Controller.Switch(ctx, pool, group)
+	return admin.SwitchResult(res), coded(err)
+}
+
+func (c console) SwitchTo(ctx context.Context, pool, group, host string, port int) (admin.SwitchResult, error) {
+	res, err := c.Controller.SwitchTo(ctx, pool, group, host, port)
+	return admin.SwitchResult(res), coded(err)
+}
+
+func (c console) Rotate(pool, host string, port int) error {
+	return coded(c.Controller.Rotate(pool, host, port))
+}
+
+func (c console) SetLogLevel(level string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		return err
+	}
+	c.level.Set(l)
+	return nil
+}
+
+// coded gives control's errors the form in which the console sends their codes.
+func coded(err error) error {
+	var e *control.Error
+	if errors.As(err, &e) {
+		return admin.Error{Code: e.Code, Text: e.Text}
+	}
+	return err
+}
