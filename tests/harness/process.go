@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -35,10 +36,24 @@ func start(t testing.TB, name string, argv ...string) *Process {
 	t.Cleanup(func() {
 		p.end()
 		if t.Failed() {
-			t.Logf("---- log of %s\n%s", p.Name, p.log.tail(120))
+			p.printLog(t)
 		}
 	})
 	return p
+}
+
+// printLog shows the end of the log, or, with RESPGATE_TEST_LOGS=dir, writes all of it into a file there.
+func (p *Process) printLog(t testing.TB) {
+	dir := os.Getenv("RESPGATE_TEST_LOGS")
+	if dir == "" {
+		t.Logf("---- log of %s\n%s", p.Name, p.log.tail(60))
+		return
+	}
+	file := filepath.Join(dir, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()+"-"+p.Name)+".log")
+	if err := os.WriteFile(file, []byte(p.Log()), 0o600); err != nil {
+		t.Log(err)
+	}
+	t.Logf("log of %s: %s", p.Name, file)
 }
 
 func (p *Process) run() error {
