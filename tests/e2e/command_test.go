@@ -200,7 +200,7 @@ func overGroups(t *testing.T, p *harness.Proxy) {
 	c := dial(t, p.Config.Addr("cache"))
 	mset, mget := []string{"MSET"}, []string{"MGET"}
 	for i := range 2000 {
-		k := fmt.Sprintf("many:\x00\xff\r\n:%d", i)
+		k := harness.Scatter("many:\x00\xff\r\n:", i)
 		mset, mget = append(mset, k, fmt.Sprint(i)), append(mget, k)
 	}
 	want(t, c, "OK", mset...)
@@ -394,8 +394,8 @@ func splitBytes(t *testing.T, p *harness.Proxy) {
 	front.Set(harness.ToClient, harness.Fault{Split: 1})
 	c := dial(t, front.Addr())
 	for i := range 20 {
-		k := fmt.Sprintf("split:%d", i)
-		want(t, c, "OK", "MSET", k, "a\r\nb", k+"x", "c")
-		want(t, c, "[c a\r\nb (nil)]", "MGET", k+"x", k, k+"none")
+		k := harness.Scatter("split:", i)
+		want(t, c, "OK", "MSET", k, "a\r\nb", "x"+k, "c")
+		want(t, c, "[c a\r\nb (nil)]", "MGET", "x"+k, k, "none"+k)
 	}
 }

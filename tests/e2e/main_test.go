@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -63,7 +62,7 @@ func keysIn(t *testing.T, p *harness.Proxy, pool, prefix string, n int) map[stri
 	t.Helper()
 	var keys []string
 	for i := range 200 {
-		keys = append(keys, fmt.Sprintf("%s:%d", prefix, i))
+		keys = append(keys, harness.Scatter(prefix+":", i))
 	}
 	byGroup := map[string][]string{}
 	for i, g := range p.Route(pool)(keys) {
@@ -71,9 +70,9 @@ func keysIn(t *testing.T, p *harness.Proxy, pool, prefix string, n int) map[stri
 			byGroup[g] = append(byGroup[g], keys[i])
 		}
 	}
-	for g, found := range byGroup {
-		if len(found) < n {
-			t.Fatalf("group %s has %d of 200 keys", g, len(found))
+	for _, m := range p.Rows("PROXY", "MASTERS", pool) {
+		if g := m["group"]; len(byGroup[g]) < n {
+			t.Fatalf("group %s has %d of 200 keys", g, len(byGroup[g]))
 		}
 	}
 	return byGroup

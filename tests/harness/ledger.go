@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -106,7 +108,7 @@ func (l *Ledger) tags() []string {
 	l.t.Helper()
 	var candidates []string
 	for i := range 400 {
-		candidates = append(candidates, fmt.Sprintf("{w%d}", i))
+		candidates = append(candidates, "{"+Scatter("w", i)+"}")
 	}
 	free := map[string][]string{}
 	for i, g := range l.options.Route(candidates) {
@@ -121,6 +123,13 @@ func (l *Ledger) tags() []string {
 		tags[i], free[g] = free[g][0], free[g][1:]
 	}
 	return tags
+}
+
+// Scatter makes a name of a number such that neighbours have nothing in common: the default hash, fnv1a_64, puts names
+// that differ in their last character next to each other on the ring.
+func Scatter(prefix string, i int) string {
+	sum := md5.Sum([]byte(prefix + strconv.Itoa(i)))
+	return prefix + hex.EncodeToString(sum[:5])
 }
 
 func (l *Ledger) halt() {
