@@ -76,18 +76,18 @@ func (b *ballot) votes() []vote {
 	var votes []vote
 	b.each(func(v *voter) {
 		if v.heard && !v.tilt && !v.answer.Torn {
-			votes = append(votes, vote{Master: v.answer.Master, Epoch: v.answer.Info.Epoch, Unknown: v.answer.Unknown})
+			votes = append(votes, vote{Master: v.answer.Master, Epoch: v.answer.Info.Epoch, NoEpoch: !v.answer.HasInfo, Unknown: v.answer.Unknown})
 		}
 	})
 	return votes
 }
 
-// silent counts the voters of which nothing is known: neither an answer nor a
-// failure.
+// silent counts the voters of which nothing is known: neither an answer that
+// counts nor a failure.
 func (b *ballot) silent() int {
 	n := 0
 	b.each(func(v *voter) {
-		if !v.heard && !v.failed {
+		if !v.heard && !v.failed || v.heard && v.answer.Torn {
 			n++
 		}
 	})

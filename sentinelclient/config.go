@@ -20,7 +20,8 @@ const (
 	queryWindow     = time.Second            // at most queryBurst queries of a
 	queryBurst      = 10                     // group in any window
 	failoverBound   = 5 * time.Second        // an unfinished failover is forgotten
-	olderHold       = 2 * time.Second        // an address that is not newer must stay this long
+	olderHold       = 3 * time.Second        // an address that is not newer must stay this long: a hello takes 2 s
+	refusedFor      = 5 * time.Second        // a refused candidate gives way to an equal one
 	retireBound     = 10 * time.Second       // replaced sentinels are let go after this
 	sentinelBackoff = 100 * time.Millisecond
 	sentinelSlowest = 5 * time.Second

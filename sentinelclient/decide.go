@@ -28,6 +28,7 @@ type answer struct {
 type vote struct {
 	Master  Address
 	Epoch   uint64
+	NoEpoch bool // SENTINEL MASTER is not permitted
 	Unknown bool
 }
 
@@ -35,8 +36,10 @@ type vote struct {
 type candidate struct {
 	Address Address
 	Epoch   uint64 // the highest it is named with
+	Sure    uint64 // if Backed: a majority names it with this one or a higher
 	Votes   int    // sentinels that name it, whatever the epoch
 	Backed  bool   // by a majority of the configured ones
+	NoEpoch bool   // none of them tells an epoch
 }
 
 // tally is the count of the votes of one group.
@@ -54,6 +57,7 @@ func count(configured, silent int, votes []vote) tally {
 	t := tally{Configured: configured, Silent: silent, Answered: len(votes)}
 	need := configured/2 + 1
 	t.Majority = t.Answered >= need
+	var epochs [][]uint64 // of each candidate's votes
 	for _, v := range votes {
 		if v.Unknown {
 			t.Unknown++
@@ -62,12 +66,21 @@ func count(configured, silent int, votes []vote) tally {
 		i := slices.IndexFunc(t.Candidates, func(c candidate) bool { return c.Address == v.Master })
 		if i < 0 {
 			i = len(t.Candidates)
-			t.Candidates = append(t.Candidates, candidate{Address: v.Master})
+			t.Candidates = append(t.Candidates, candidate{Address: v.Master, NoEpoch: true})
+			epochs = append(epochs, nil)
 		}
+		epochs[i] = append(epochs[i], v.Epoch)
 		c := &t.Candidates[i]
 		c.Votes++
 		c.Epoch = max(c.Epoch, v.Epoch)
 		c.Backed = c.Votes >= need
+		c.NoEpoch = c.NoEpoch && v.NoEpoch
+	}
+	for i := range t.Candidates {
+		if c := &t.Candidates[i]; c.Backed {
+			slices.Sort(epochs[i])
+			c.Sure = epochs[i][len(epochs[i])-need]
+		}
 	}
 	slices.SortFunc(t.Candidates, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Votes, a.Votes),
@@ -91,6 +104,7 @@ func newer(votes []vote, e uint64) int {
 type standing struct {
 	Master   Address // last verified, zero if none
 	Epoch    uint64
+	Single   bool               // one sentinel at a time: its word is taken at once
 	Healthy  bool               // its last ROLE said master, or only that it is busy
 	Replicas []Address          // as it listed them last
 	Refused  func(Address) bool // ROLE, or the dial, has just refused that node
@@ -99,6 +113,9 @@ type standing struct {
 // choice is what a tally means for a standing.
 type choice struct {
 	Target candidate // whose ROLE is to be asked; zero if nobody is named
+	// Epoch is what to remember it with: only what a majority has told, so that
+	// one sentinel that is wrong cannot make the next election look old.
+	Epoch uint64
 	// Accept: it becomes the master as soon as ROLE says so. Otherwise its ROLE
 	// is asked ahead of time, and only the sentinels can make it the master.
 	Accept bool
@@ -118,13 +135,14 @@ type choice struct {
 //     period (2 s). It is taken early if the master of now is gone and had it
 //     among its replicas; with no master yet, if nobody contradicts for a while.
 //   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
-//     again) needs a majority, and to stay.
+//     again) needs a majority, and to stay: right after an election the majority
+//     is behind for a moment.
 //   - With fewer answers than a majority the last verified master is kept. If it
 //     is gone, all who answer must agree on one with a newer epoch. With no
 //     master yet, the others must have been tried, and all who answer must agree:
 //     such a master has no lease of the sentinels, only what its replicas vouch.
 func choose(t tally, s standing) choice {
-	keep := choice{Target: candidate{Address: s.Master, Epoch: s.Epoch}, Accept: true}
+	keep := choice{Target: candidate{Address: s.Master, Epoch: s.Epoch}, Epoch: s.Epoch, Accept: true}
 	if len(t.Candidates) == 0 {
 		keep.Why = t.nobody()
 		keep.Accept = !s.Master.IsZero()
@@ -142,7 +160,10 @@ func choose(t tally, s standing) choice {
 		backed = &t.Candidates[i]
 	}
 	if top.Address == s.Master {
-		keep.Target = top
+		if backed != nil && backed.Address != s.Master {
+			return choice{Target: *backed, Epoch: backed.Sure, Accept: true, Settle: true, Why: backed.older(top.Epoch)}
+		}
+		keep.Target, keep.Epoch = top, max(s.Epoch, top.Sure)
 		return keep
 	}
 	contested := ""
@@ -151,20 +172,24 @@ func choose(t tally, s standing) choice {
 		early := !s.Healthy && top.Epoch > s.Epoch && slices.Contains(s.Replicas, top.Address)
 		switch {
 		case early:
-			return choice{Target: top, Accept: true, Why: contested}
+			return choice{Target: top, Epoch: s.Epoch, Accept: true, Why: contested}
 		case s.Master.IsZero() && backed == nil:
-			return choice{Target: top, Accept: true, Settle: true, Why: contested}
+			return choice{Target: top, Epoch: top.Epoch, Accept: true, Settle: true, Why: contested}
 		case backed == nil, backed.Address == s.Master:
 			return choice{Target: top, Why: contested}
 		}
 		top = *backed
 	}
-	c := choice{Target: top, Accept: true, Why: contested}
-	if !s.Master.IsZero() && top.Epoch <= s.Epoch {
-		c.Settle = s.Healthy
-		c.Why = cmp.Or(contested, fmt.Sprintf("a majority names %v at epoch %d, which is not newer than %d", top.Address, top.Epoch, s.Epoch))
+	c := choice{Target: top, Epoch: top.Sure, Accept: true, Why: contested}
+	if !s.Master.IsZero() && top.Sure <= s.Epoch {
+		c.Settle = s.Healthy && !s.Single && !top.NoEpoch
+		c.Why = cmp.Or(contested, top.older(s.Epoch))
 	}
 	return c
+}
+
+func (c candidate) older(than uint64) string {
+	return fmt.Sprintf("a majority names %v at epoch %d, which is not newer than %d", c.Address, c.Sure, than)
 }
 
 // tied finds the way out when two addresses have the highest epoch: the master
@@ -194,12 +219,12 @@ func chooseFew(t tally, s standing, keep choice) choice {
 	agreed := len(t.Candidates) == 1 && t.Unknown == 0
 	switch {
 	case s.Master.IsZero():
-		return choice{Target: c, Accept: agreed && t.Silent == 0, Why: why}
+		return choice{Target: c, Epoch: c.Epoch, Accept: agreed && t.Silent == 0, Why: why}
 	case c.Address == s.Master || s.Healthy:
 		keep.Why = why
 		return keep
 	}
-	return choice{Target: c, Accept: agreed && c.Epoch > s.Epoch, Why: why}
+	return choice{Target: c, Epoch: c.Epoch, Accept: agreed && c.Epoch > s.Epoch, Why: why}
 }
 
 // nobody says why there is no candidate.
@@ -210,5 +235,5 @@ func (t tally) nobody() string {
 	case t.Configured == 0:
 		return "no sentinel is configured"
 	}
-	return fmt.Sprintf("no sentinel answers, of %d", t.Configured)
+	return fmt.Sprintf("none of %d sentinels answers", t.Configured)
 }

@@ -43,6 +43,8 @@ type group struct {
 	control     *peer     // control link to master
 	probe       *peer     // to the target, while that is another one
 	concluded   time.Time // when the last report was asked for
+	refused     Address   // the last candidate that was
+	refusedAt   time.Time
 
 	suspicion   string // why master is suspect, "" if it is not
 	suspectedAt time.Time
@@ -198,7 +200,7 @@ func (g *group) onPin(now time.Time, to Address) {
 		g.epoch = max(g.epoch, v.Epoch)
 	}
 	if to != g.master {
-		g.becomeMaster(now, candidate{Address: to, Epoch: g.epoch}, nil, report{Asked: now})
+		g.becomeMaster(now, to, g.epoch, nil, report{Asked: now})
 	}
 }
 
@@ -229,17 +231,18 @@ func (g *group) decide(now time.Time) {
 	}
 	before := g.choice.Target.Address
 	if g.pinned {
-		g.choice = choice{Target: candidate{Address: g.master, Epoch: g.epoch}, Accept: true}
+		g.choice = choice{Target: candidate{Address: g.master, Epoch: g.epoch}, Epoch: g.epoch, Accept: true}
 	} else {
-		g.choice = choose(t, standing{Master: g.master, Epoch: g.epoch, Healthy: g.control.healthy(),
-			Replicas: g.replicas, Refused: g.refused})
+		g.choice = choose(t, standing{Master: g.master, Epoch: g.epoch, Single: g.cfg.single(),
+			Healthy: g.control.healthy(), Replicas: g.replicas,
+			Refused: func(a Address) bool { return a == g.refused && now.Sub(g.refusedAt) < refusedFor }})
 	}
 	c := g.choice
 	if c.Target.Address != before {
 		g.targetSince = now
 	}
 	if c.Target.Address == g.master && c.Accept && !g.pinned {
-		g.epoch = max(g.epoch, c.Target.Epoch)
+		g.epoch = c.Epoch
 	}
 	if c.Target.Address == g.master {
 		g.probe = g.drop(g.probe)
@@ -267,28 +270,28 @@ func (g *group) accept(now time.Time) bool {
 		return false
 	}
 	g.probe = nil
-	g.becomeMaster(now, c.Target, p, p.last)
+	g.becomeMaster(now, c.Target.Address, c.Epoch, p, p.last)
 	return true
 }
 
 // becomeMaster takes a verified node as the master. p is the control link to
 // it, nil if there is none yet.
-func (g *group) becomeMaster(now time.Time, c candidate, p *peer, r report) {
+func (g *group) becomeMaster(now time.Time, a Address, epoch uint64, p *peer, r report) {
 	old := g.master
 	g.drop(g.control)
 	g.probe = g.drop(g.probe)
 	if p == nil {
-		p = g.newPeer(c.Address, now)
+		p = g.newPeer(a, now)
 		p.verdict = verdictMaster
 	}
 	g.control = p
-	g.master, g.epoch = c.Address, c.Epoch
+	g.master, g.epoch = a, epoch
 	g.runID, g.verifiedAt, g.replicas = r.RunID, r.Asked, r.addresses()
 	g.witnesses = newWitnesses()
 	g.witness(now, r)
 	g.suspicion, g.failover = "", ""
-	g.note(slog.LevelInfo, "master verified", slog.String("master", c.Address.String()),
-		slog.String("old", old.String()), slog.Uint64("epoch", c.Epoch), slog.Bool("pinned", g.pinned))
+	g.note(slog.LevelInfo, "master verified", slog.String("master", a.String()),
+		slog.String("old", old.String()), slog.Uint64("epoch", epoch), slog.Bool("pinned", g.pinned))
 }
 
 // judge finds the state that the facts make.

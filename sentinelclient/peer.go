@@ -113,18 +113,12 @@ func (g *group) askPeer(now time.Time, p *peer) {
 		if why := g.refuse(p.addr); why != "" {
 			p.verdict, p.cause = verdictOther, peerCause(p.addr, why)
 			p.nextAsk = now.Add(roleInterval)
-			g.concluded = now
+			g.concluded, g.refused, g.refusedAt = now, p.addr, now
 			return
 		}
 	}
 	p.asking, p.again, p.lastAsk = true, false, now
 	g.out.add(ask{node: p.id, group: g.name, to: p.addr})
-}
-
-// refused: the node of the target was asked and is not to be had.
-func (g *group) refused(a Address) bool {
-	p := g.probe
-	return p != nil && p.addr == a && p.verdict != verdictNone && p.verdict != verdictMaster
 }
 
 func (g *group) onReport(now time.Time, id nodeID, r report) {
@@ -149,6 +143,7 @@ func (g *group) onReport(now time.Time, id nodeID, r report) {
 		return
 	}
 	if p.verdict != verdictMaster {
+		g.refused, g.refusedAt = p.addr, now
 		g.complain("candidate refused", slog.String("node", p.addr.String()), slog.String("role", p.verdict.String()), slog.String("cause", p.cause))
 	}
 }
