@@ -185,7 +185,7 @@ func (a *app) drain(signals <-chan os.Signal) error {
 // stop ends the control plane and the ports.
 func (a *app) stop() {
 	if a.watcher != nil {
-		_ = a.watcher.Close()
+		a.watcher.Close()
 	}
 	if err := a.console.Close(); err != nil {
 		a.log.Warn("closing the admin port", "cause", err.Error())

@@ -181,6 +181,9 @@ func (c *Controller) schedule(now time.Time) {
 				next = min(next, max(g.ejectedUntil.Sub(now), time.Millisecond))
 			}
 		}
+		if now.Before(p.patience) {
+			next = min(next, p.patience.Sub(now))
+		}
 		if len(p.order) == 0 {
 			next = min(next, time.Second) // the reason it gives changes with the manager's state
 		}

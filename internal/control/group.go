@@ -1,7 +1,9 @@
 package control
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"respgate/conf"
@@ -41,24 +43,23 @@ func newGroup(p *pool, name string) *group {
 	return &group{name: name, pool: p, state: "resolving", cause: "nothing is known of it yet", since: time.Now()}
 }
 
-// become is the only way to another state; each change is logged once.
+// become is the only way to another state. A change in a fixed list is logged here; those of a sentinel pool are logged
+// where they are found, by the sentinel client.
 func (g *group) become(state, cause string, c *Controller, now time.Time) {
-	if g.state == state {
-		g.cause = cause
+	old := g.state
+	g.state, g.cause = state, cause
+	if old == state {
 		return
 	}
-	old := g.state
-	g.state, g.cause, g.since = state, cause, now
-	attrs := []any{"pool", g.pool.name, "group", g.name, "master", g.master.Name, "epoch", g.master.Epoch, "from", old, "to", state}
-	if cause != "" {
-		attrs = append(attrs, "cause", cause)
+	g.since = now
+	level := slog.LevelDebug
+	if g.server != nil {
+		level = slog.LevelInfo
+		if state != "up" {
+			level = slog.LevelWarn
+		}
 	}
-	switch state {
-	case "up", "resolving", "verifying":
-		c.log.Info("group state changed", attrs...)
-	default:
-		c.log.Warn("group state changed", attrs...)
-	}
+	c.log.Log(context.Background(), level, "group serves", "pool", g.pool.name, "group", g.name, "master", g.master.Name, "from", old, "to", state, "cause", cause)
 }
 
 // followServer is a group of a fixed list: the file is its only source.
@@ -177,12 +178,13 @@ func (c *Controller) judge(g *group, v sentinelclient.GroupView, now time.Time) 
 	}
 }
 
-// masterless is a group without any master: requests wait while an answer may still come, and are refused at once when the
-// sentinels are out of reach or say that there is none.
+// masterless is a group without any master: requests wait while an answer may still come, and after one interaction's time
+// they are refused at once when the sentinels are out of reach or say that there is none.
 func (c *Controller) masterless(g *group, v sentinelclient.GroupView, now time.Time) {
 	g.hold = v.Cause
 	g.become(v.State.String(), v.Cause, c, now)
 	switch {
+	case now.Before(g.pool.patience):
 	case !g.pool.view.Ready && g.pool.view.Cause != "":
 		g.access, g.reason = topology.Reject, "sentinel unreachable: "+g.pool.view.Cause
 	case v.State == sentinelclient.GroupNone:

@@ -28,6 +28,8 @@ type pool struct {
 	ring      *shard.Ring
 	ringOf    shard.Config // that ring was built from
 
+	patience time.Time // until then the sentinels may be expected to answer for the first time
+
 	state string // of PROXY POOLS
 	cause string
 	since time.Time
@@ -50,6 +52,7 @@ func (c *Controller) watch(p *pool) {
 		p.sentinels.Reconfigure(cfg)
 		return
 	}
+	p.patience = time.Now().Add(p.conf.SentinelTimeout)
 	p.sentinels = c.opts.StartSentinels(cfg, c.box.view)
 }
 
