@@ -21,6 +21,8 @@ const (
 	authTimeout  = 30 * time.Second
 	writeTimeout = 10 * time.Second
 	closeTimeout = 2 * time.Second // for the requests being answered at the end
+	patience     = 500 * time.Millisecond
+	maxTurned    = 64 // clients being turned away at a time
 )
 
 var (
@@ -35,6 +37,7 @@ type Server struct {
 	log      *slog.Logger
 	version  string
 	most     int // clients
+	turned   chan struct{}
 	commands []command
 
 	lastID  atomic.Int64
@@ -46,7 +49,10 @@ type Server struct {
 
 // NewServer makes a server over a store. version is the program's.
 func NewServer(store *Store, version string, log *slog.Logger) *Server {
-	return &Server{store: store, proxies: newProxies(), log: log, version: version, most: maxClients, commands: commandTable(), clients: map[*client]struct{}{}}
+	return &Server{
+		store: store, proxies: newProxies(), log: log, version: version, commands: commandTable(),
+		most: maxClients, turned: make(chan struct{}, maxTurned), clients: map[*client]struct{}{},
+	}
 }
 
 // client is one connection; it belongs to its goroutine.
@@ -105,9 +111,20 @@ func (s *Server) admit(nc net.Conn) {
 	}
 	s.mu.Unlock()
 	if full {
-		_ = c.conn.SetDeadline(time.Now().Add(time.Second)) // the client is turned away in any case
-		_ = c.conn.Reply(respconn.Errorf("ERR max number of clients reached"))
-		_ = c.conn.Flush()
+		s.turnAway(c)
+	}
+}
+
+// turnAway tells the client why, unless too many are being told already.
+func (s *Server) turnAway(c *client) {
+	select {
+	case s.turned <- struct{}{}:
+		s.running.Go(func() {
+			_ = c.conn.Reply(respconn.Errorf("ERR max number of clients reached")) // buffered: it cannot fail
+			c.conn.CloseGently(patience)
+			<-s.turned
+		})
+	default:
 		_ = c.conn.Close()
 	}
 }
@@ -143,12 +160,15 @@ func (s *Server) idle(c *client) bool {
 }
 
 func (c *client) run() {
-	defer func() {
-		_ = c.conn.Close() // everything was flushed that could be
-		c.s.mu.Lock()
-		delete(c.s.clients, c)
-		c.s.mu.Unlock()
-	}()
+	c.serve()
+	c.close()
+	c.s.mu.Lock()
+	delete(c.s.clients, c)
+	c.s.mu.Unlock()
+}
+
+// serve answers requests until the client leaves, breaks the protocol or is idle for too long, or the server closes.
+func (c *client) serve() {
 	if c.s.store.Password() == "" {
 		c.become()
 	}
@@ -159,6 +179,7 @@ func (c *client) run() {
 		case err == nil:
 			err = c.answer(c.s.dispatch(c, args))
 		case errors.As(err, &protocol):
+			c.quit = true
 			_ = c.answer(respconn.Errorf("ERR %s", protocol)) // the connection ends all the same
 		}
 		if err != nil {
@@ -168,18 +189,22 @@ func (c *client) run() {
 	}
 }
 
-// answer writes a reply, and flushes unless more requests have arrived already.
+// close lets the last reply arrive where the client may still be sending.
+func (c *client) close() {
+	if c.quit || c.conn.Buffered() > 0 {
+		c.conn.CloseGently(patience)
+		return
+	}
+	_ = c.conn.Flush() // what it cannot write now, nobody waits for
+	_ = c.conn.Close()
+}
+
+// answer buffers a reply: reading the next request flushes it.
 func (c *client) answer(v respconn.Value) error {
 	if err := c.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	if err := c.conn.Reply(v); err != nil {
-		return err
-	}
-	if c.conn.Buffered() > 0 && !c.quit {
-		return nil
-	}
-	return c.conn.Flush()
+	return c.conn.Reply(v)
 }
 
 // become makes the client one that has authenticated.

@@ -6,7 +6,7 @@
 // tidwall/resp alone is not safe on bytes of a stranger (a deep nesting overflows its stack, a length is allocated as announced, an array that is too
 // long leaves the stream out of step), so it only ever sees a frame that was checked whole.
 //
-// A Conn belongs to one reading and one writing goroutine, which may be the same one; Close and SetDeadline may be called by any.
+// A Conn belongs to one reading and one writing goroutine, which may be the same one, and is in a server; Close and SetDeadline may be called by any.
 package respconn
 
 import (
@@ -83,6 +83,20 @@ func (c *Conn) LocalAddr() net.Addr { return c.c.LocalAddr() }
 // Close closes the connection; a blocked read or write returns with an error. What was sent and not flushed is lost.
 func (c *Conn) Close() error { return c.c.Close() }
 
+// CloseGently flushes, says that no more will come, and takes what the peer still sends for as long as patience, before it closes: a socket closed over
+// unread bytes is reset, and the reset may overtake the last reply. Errors are of no more interest.
+func (c *Conn) CloseGently(patience time.Duration) {
+	defer func() { _ = c.c.Close() }()
+	if c.c.SetDeadline(time.Now().Add(patience)) != nil || c.out.Flush() != nil {
+		return
+	}
+	half, ok := c.c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, c.c)
+}
+
 // Send buffers one request; Flush sends it. An error is that of an earlier write, so Flush's is enough for most callers.
 func (c *Conn) Send(args ...string) error {
 	vals := make([]resp.Value, len(args))
@@ -122,7 +136,7 @@ func (c *Conn) Receive() (Value, error) {
 	if c.broken != nil {
 		return Value{}, c.broken
 	}
-	if err := c.fill(&c.reply); err != nil {
+	if err := c.fill(&c.reply, nil); err != nil {
 		return Value{}, err
 	}
 	v, err := c.decode()
@@ -134,13 +148,14 @@ func (c *Conn) Receive() (Value, error) {
 }
 
 // ReadRequest waits for the next request of a client: an array of bulk strings, or an inline line with quotes as Redis reads it. It has at least one
-// argument: empty requests are skipped. A *ProtocolError carries Redis' text; tell the client "-ERR " and the text, then close.
+// argument: empty requests are skipped. Replies that are still buffered are flushed before it waits, so that a server answers pipelined requests with one
+// write. A *ProtocolError carries Redis' text; tell the client "-ERR " and the text, then CloseGently.
 func (c *Conn) ReadRequest() ([]string, error) {
 	for {
 		if c.broken != nil {
 			return nil, c.broken
 		}
-		if err := c.fill(&c.request); err != nil {
+		if err := c.fill(&c.request, c.out); err != nil {
 			return nil, err
 		}
 		args, err := c.decodeRequest()
@@ -158,7 +173,7 @@ func (c *Conn) ReadRequest() ([]string, error) {
 // LimitRequests changes the bounds of the requests to come: a server lets a client that has authenticated send more. It is called between two requests.
 func (c *Conn) LimitRequests(lim RequestLimits) { c.request.lim = lim.withDefaults() }
 
-// Buffered is the number of bytes received and not yet read: a server that answers pipelined requests flushes when it is 0.
+// Buffered is the number of bytes received and not yet read.
 func (c *Conn) Buffered() int { return c.in.Buffered() }
 
 // scanner frames one message over a stream of chunks.
@@ -168,10 +183,15 @@ type scanner interface {
 	midway() bool
 }
 
-// fill reads until s has one whole frame.
-func (c *Conn) fill(s scanner) error {
+// fill reads until s has one whole frame. It flushes out before it has to wait, if it is given one: only a server reads and writes in one goroutine.
+func (c *Conn) fill(s scanner, out *bufio.Writer) error {
 	for {
 		if c.in.Buffered() == 0 {
+			if out != nil {
+				if err := out.Flush(); err != nil {
+					return err
+				}
+			}
 			if _, err := c.in.Peek(1); err != nil {
 				if err == io.EOF && s.midway() {
 					return io.ErrUnexpectedEOF

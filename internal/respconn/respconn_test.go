@@ -381,6 +381,55 @@ func TestDeadlineKeepsTheStream(t *testing.T) {
 	}
 }
 
+// The last reply reaches a client that goes on sending.
+func TestCloseGently(t *testing.T) {
+	client, server := pair(t)
+	if _, err := client.c.Write([]byte("*x\r\n" + strings.Repeat("more ", 10_000))); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := server.ReadRequest()
+		_ = server.Reply(Errorf("ERR %v", err)) // an error shows at the other end
+		server.CloseGently(10 * time.Second)
+	}()
+	if v, err := client.Receive(); err != nil || v.Str != "ERR Protocol error: invalid multibulk length" {
+		t.Errorf("%q, %v", v.Str, err)
+	}
+	if _, err := client.Receive(); err != io.EOF {
+		t.Errorf("then %v", err)
+	}
+	client.Close()
+	<-done
+}
+
+// Replies to pipelined requests leave before the server waits for more, a trailing empty line or not.
+func TestReadRequestFlushes(t *testing.T) {
+	client, server := pair(t)
+	if _, err := client.c.Write([]byte("PING\r\nPING\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if _, err := server.ReadRequest(); err != nil {
+				return
+			}
+			_ = server.Reply(Simple("PONG")) // an error shows at the other end
+		}
+	}()
+	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+	for range 2 {
+		if v, err := client.Receive(); err != nil || v.Str != "PONG" {
+			t.Fatalf("%q, %v", v.Str, err)
+		}
+	}
+	client.Close()
+	<-done
+}
+
 type failingWriter struct{ chunks }
 
 func (*failingWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
