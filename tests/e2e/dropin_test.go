@@ -81,7 +81,7 @@ func TestImportFormer(t *testing.T) {
 	f := harness.StartFleet(t, harness.FleetOptions{})
 	listen := harness.Address(t)
 	file := filepath.Join(t.TempDir(), "nutcracker.yml")
-	text := fmt.Sprintf("alpha:\n  listen: %s\n  hash: murmur\n  hash_tag: \"{}\"\n  distribution: ketama\n  redis: true\n  timeout: 400\n"+
+	text := fmt.Sprintf("alpha:\n  listen: %s\n  hash: murmur\n  hash_tag: \"{}\"\n  distribution: ketama\n  timeout: 400\n"+
 		"  sentinel_heartbeat: 2000\n  groups:\n   - g1\n   - g2\n  sentinels:\n", listen)
 	for i, s := range f.SentinelAddrs() {
 		text += fmt.Sprintf("   - %s sentinel%d\n", s, i)

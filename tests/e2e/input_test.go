@@ -174,7 +174,7 @@ func health(t *testing.T, addr string) {
 // not wait.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, harness.FleetOptions{Groups: []string{"g1"}})
+	f, p := stack(t, harness.FleetOptions{Groups: []string{"g1"}}, "client_buffer: 8mb")
 	addr := p.Config.Addr("cache")
 	value := strings.Repeat("v", 64<<10)
 	slow := dial(t, addr)

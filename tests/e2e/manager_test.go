@@ -44,8 +44,8 @@ func TestFromManagerToRequest(t *testing.T) {
 	m.Write(map[string]harness.Cluster{
 		"sessions": {Version: 2, Groups: f.GroupNames(), Sentinels: f.SentinelAddrs()},
 	})
-	p.WaitMaster("sessions", "g3", f.Group("g3").Master.Addr())
 	waitVersion(t, p, "sessions", "2")
+	p.WaitMaster("sessions", "g3", f.Group("g3").Master.Addr())
 	for _, s := range old {
 		s.Kill()
 	}
@@ -107,15 +107,14 @@ func TestManagerGone(t *testing.T) {
 	c := harness.NewConfig(t)
 	addr := c.ManagerPool("sessions", "sessions", []string{m.Addr})
 	p := harness.StartProxy(t, c)
-	conn := dial(t, addr)
-	wantPrefix(t, conn, "-ERR respgate: ", "SET", "a", "1")
-	want(t, conn, "PONG", "PING")
+	wantPrefix(t, dial(t, addr), "-ERR respgate: ", "SET", "a", "1")
 	if state := p.Pool("sessions")["state"]; state == "up" {
 		t.Error("the pool says it is up and knows no group")
 	}
 
 	m.Restart()
 	p.WaitUp("sessions")
+	conn := dial(t, addr)
 	want(t, conn, "OK", "SET", "a", "1")
 	waitApplied(t, p, "sessions", "5")
 

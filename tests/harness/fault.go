@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,6 +48,7 @@ type FaultProxy struct {
 // pair is one forwarded connection.
 type pair struct {
 	client, server *net.TCPConn
+	dead           atomic.Bool // half-open for good: whatever comes is swallowed
 	done           chan struct{}
 	once           sync.Once
 }
@@ -96,7 +98,18 @@ func (f *FaultProxy) Blackhole() {
 	f.Set(ToClient, Fault{Drop: true})
 }
 
-// Heal takes all faults away. What was swallowed stays lost.
+// BreakOpen makes the connections that are open now half-open for good: bytes vanish both ways and nobody is told.
+// New connections pass.
+func (f *FaultProxy) BreakOpen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.pairs {
+		p.dead.Store(true)
+	}
+}
+
+// Heal takes all faults away, but for what BreakOpen broke. What was swallowed stays lost, which TCP would never do to a
+// connection that goes on: cut those as well.
 func (f *FaultProxy) Heal() {
 	f.Set(ToServer, Fault{})
 	f.Set(ToClient, Fault{})
@@ -225,7 +238,7 @@ func (f *FaultProxy) pump(p *pair, d Direction, from, to *net.TCPConn) {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			if fault, _ := f.fault(d); !fault.Drop {
+			if fault, _ := f.fault(d); !fault.Drop && !p.dead.Load() {
 				_ = to.CloseWrite()
 			}
 			return
@@ -272,7 +285,7 @@ func (f *FaultProxy) pass(p *pair, d Direction, chunk []byte, total int64, to *n
 	if fault.Rewrite != nil {
 		chunk = fault.Rewrite(chunk)
 	}
-	if !fault.Drop {
+	if !fault.Drop && !p.dead.Load() {
 		step := fault.Split
 		if step <= 0 {
 			step = max(len(chunk), 1)

@@ -94,11 +94,37 @@ func (f *Fleet) monitorLines(g *Group) []string {
 
 func (f *Fleet) quorum() int { return f.Options.Sentinels/2 + 1 }
 
+// replicated says which replica has not acknowledged what its master has written; nil if all have. Until then a
+// failover loses it.
+func (g *Group) replicated() error {
+	for _, n := range g.Nodes() {
+		role, err := n.Ask("ROLE")
+		if err != nil {
+			return err
+		}
+		if len(role.Elems) != 3 || role.Elems[0].Str != "master" {
+			continue
+		}
+		if len(role.Elems[2].Elems) != len(g.Replicas) {
+			return fmt.Errorf("%s: %d replicas at %s", g.Name, len(role.Elems[2].Elems), n.Addr())
+		}
+		for _, r := range role.Elems[2].Elems {
+			if len(r.Elems) != 3 || r.Elems[2].Str == "0" {
+				return fmt.Errorf("%s: replica %s has acknowledged nothing", g.Name, r.Text())
+			}
+		}
+	}
+	return nil
+}
+
 // WaitSettled waits until every sentinel knows the others and every replica.
 func (f *Fleet) WaitSettled() {
 	f.t.Helper()
 	Eventually(f.t, 2*Patience, "the sentinels know each other and every replica", func() error {
 		for _, g := range f.Groups {
+			if err := g.replicated(); err != nil {
+				return err
+			}
 			for _, s := range f.Sentinels {
 				if err := s.settled(g, len(f.Sentinels)); err != nil {
 					return err

@@ -47,7 +47,7 @@ func (p *Proxy) waitAdmin() {
 			return errors.New("the proxy has exited: " + p.log.tail(20))
 		}
 		r, err := Ask(p.Config.Admin, "PING")
-		if err != nil {
+		if err != nil || strings.HasPrefix(r.Str, "NOAUTH") {
 			return err
 		}
 		return r.Err()

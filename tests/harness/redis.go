@@ -35,7 +35,8 @@ func StartRedis(t testing.TB, o RedisOptions) *Redis {
 	port := Port(t)
 	lines := []string{
 		"bind 127.0.0.1", fmt.Sprintf("port %d", port), "dir " + dir, "daemonize no", "save \"\"", "appendonly no",
-		"enable-debug-command yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
+		// A diskless transfer sends what is written only from the replica's next acknowledgement on, up to a second later.
+		"enable-debug-command yes", "repl-diskless-sync no", "repl-ping-replica-period 1",
 	}
 	if o.Password != "" {
 		lines = append(lines, "requirepass "+o.Password, "masterauth "+o.Password)
