@@ -70,22 +70,21 @@ func (g guide) parts() []part {
 	}
 	return []part{
 		{"Through the pool: keys are shared out over g1 and g2", []string{
-			pool + " SET user:1 ann",
-			pool + " MSET user:2 bob user:3 cleo user:4 dan",
-			pool + " MGET user:1 user:2 user:3 user:4",
+			pool + " MSET apple 1 banana 2 cherry 3",
+			pool + " MGET cherry banana apple",
+			admin + " PROXY ROUTE lab apple banana cherry",
 		}},
 		{"The console", []string{
 			admin + " PROXY HELP",
 			admin + " PROXY INFO pools         # and: masters, sentinels, manager, limits",
 			admin + " PROXY POOLS              # the same as maps, for scripts; and: MASTERS SENTINELS MANAGER",
-			admin + " PROXY ROUTE lab user:1 user:2",
 		}},
-		{"A planned switch-over (again after some 15 s, when the old master has become a replica)", []string{
+		{"A planned switch-over (and back after some 15 s, when the old master has become a replica)", []string{
 			admin + " PROXY SWITCH lab g1",
 		}},
-		{"Kill the master of g1 while keys are written, and watch this screen (it is started again after " + reviveIn.String() + ")", []string{
-			fmt.Sprintf("for i in $(seq 1 200); do %s -e SET key:$i $i >/dev/null || echo \"key:$i failed\"; sleep 0.05; done &", pool),
-			fmt.Sprintf("kill -9 %d               # or, after a switch, the pid that the last line about g1 names", g.pids[loopback(first.master)]),
+		{"Kill the master of g1 while it is written to, from another terminal (it is started again after " + reviveIn.String() + ")", []string{
+			pool + " -r 200 -i 0.05 INCR cherry",
+			fmt.Sprintf("kill -9 %-6d                # after a switch, the pid that the last line about g1 on this screen names", g.pids[loopback(first.master)]),
 		}},
 		{"Freeze the active sentinel: another one takes over, no client notices", []string{
 			stop,
@@ -94,13 +93,13 @@ func (g guide) parts() []part {
 		}},
 		{"Change the cluster at the manager: the pool has it with the next heartbeat", []string{
 			manager + " MANAGER SET lab GROUPS g1",
-			admin + " PROXY ROUTE lab user:1 user:2",
+			admin + " PROXY ROUTE lab apple banana cherry",
 			manager + " MANAGER PROXIES lab",
 			manager + " MANAGER SET lab GROUPS " + strings.Join(l.groupNames(), " "),
 		}},
-		{"Edit the proxy's file: what is valid is taken over, a mistake is refused with its line", []string{
+		{"Edit the proxy's file: what is valid is taken over when it is saved, a mistake is refused with its line", []string{
 			"$EDITOR " + shell(l.proxyFile()),
-			admin + " PROXY RELOAD DRYRUN",
+			admin + " PROXY INFO config",
 		}},
 		{"Logs", []string{
 			"tail -F " + shell(l.log("respgate")),

@@ -77,7 +77,7 @@ type lab struct {
 	programs programs
 	layout   layout
 
-	servers   []*process // in the order of layout.groups: master, replica, master, replica
+	servers   []*process // what they are, master or replica, changes with time
 	sentinels []*process
 	manager   *process
 	proxy     *process
@@ -175,9 +175,8 @@ func (l *lab) plan() {
 		return &process{role: role, name: name, address: address, argv: argv, log: at.log(name)}
 	}
 	for _, g := range at.groups {
-		for i, role := range []string{"master of " + g.name, "replica of " + g.name} {
-			port := []int{g.master, g.replica}[i]
-			l.servers = append(l.servers, program(role, fmt.Sprintf("redis-%d", port), loopback(port), l.programs.redis, at.redisFile(port)))
+		for _, port := range []int{g.master, g.replica} {
+			l.servers = append(l.servers, program("server of "+g.name, fmt.Sprintf("redis-%d", port), loopback(port), l.programs.redis, at.redisFile(port)))
 		}
 	}
 	for i, port := range at.sentinels {
@@ -282,7 +281,7 @@ func (l *lab) revive(dead map[*process]time.Time, now time.Time) {
 			continue
 		}
 		delete(dead, p)
-		l.say("%s runs again, pid %d", p.address, p.pid)
+		l.say("%s at %s runs again, pid %d", p.role, p.address, p.pid)
 	}
 }
 

@@ -2,8 +2,10 @@ package lab
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -12,11 +14,25 @@ import (
 
 // TestMain is also the process that TestChildrenDieWithTheLab kills.
 func TestMain(m *testing.M) {
-	if os.Getenv(victim) != "" {
-		beVictim()
+	if dir := os.Getenv(victim); dir != "" {
+		beVictim(dir)
 		return
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// victim is the variable that makes the test program a lab which is going to be killed: a directory for its log.
+const victim = "RESPGATE_LAB_VICTIM"
+
+func beVictim(dir string) {
+	runtime.LockOSThread()
+	p := &process{role: "child", argv: []string{"sleep", "600"}, log: filepath.Join(dir, "log")}
+	if err := p.start(make(chan exit, 1)); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(p.pid)
+	<-p.gone
 }
 
 func TestArguments(t *testing.T) {

@@ -1,15 +1,11 @@
 package lab
 
 import (
-	"bufio"
 	"bytes"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,10 +115,6 @@ func TestPorts(t *testing.T) {
 	}
 	defer l.Close()
 	busy := l.Addr().(*net.TCPAddr).Port
-	if busy > 65000 {
-		t.Logf("port %d: too few behind it", busy)
-		busy = 20000
-	}
 	var one, two ports
 	defer one.release()
 	defer two.release()
@@ -133,7 +125,7 @@ func TestPorts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if port == l.Addr().(*net.TCPAddr).Port || port < busy {
+			if port <= busy {
 				t.Errorf("port %d is not free", port)
 			}
 			if seen[port] && (p == &one || runtime.GOOS == "linux") {
@@ -142,61 +134,4 @@ func TestPorts(t *testing.T) {
 			seen[port] = true
 		}
 	}
-}
-
-// victim makes the test program a lab that is going to be killed.
-const victim = "RESPGATE_LAB_VICTIM"
-
-func beVictim() {
-	runtime.LockOSThread()
-	p := &process{role: "child", argv: []string{"sleep", "600"}, log: filepath.Join(os.Getenv(victim), "log")}
-	if err := p.start(make(chan exit, 1)); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	fmt.Println(p.pid)
-	<-p.gone
-}
-
-// TestChildrenDieWithTheLab kills a lab that cannot clean up.
-func TestChildrenDieWithTheLab(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS != "linux" {
-		return // no other system tells a child of its parent's death
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victim+"="+t.TempDir())
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatalf("the victim says %q", line)
-	}
-	if !alive(pid) {
-		t.Fatalf("child %d does not run", pid)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	eventually(t, "the child is gone", func() bool { return !alive(pid) })
-}
-
-// alive reports whether a process runs; one that nobody has waited for does not.
-func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }

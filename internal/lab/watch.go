@@ -39,10 +39,7 @@ type groupName struct{ pool, group string }
 type poolSight struct{ state, cause string }
 
 type masterSight struct {
-	address  string
-	epoch    string
-	tookMS   string
-	switches string
+	address, switches, tookMS string
 }
 
 // look takes one look and returns a line for each change. pids are the processes by address.
@@ -111,7 +108,7 @@ func newSight(answers map[string][]map[string]string) *sight {
 		s.pools[r["name"]] = poolSight{r["state"], r["cause"]}
 	}
 	for _, r := range answers["MASTERS"] {
-		s.masters[groupName{r["pool"], r["group"]}] = masterSight{r["master"], r["config-epoch"], r["last-switch-took-ms"], r["switches"]}
+		s.masters[groupName{r["pool"], r["group"]}] = masterSight{r["master"], r["switches"], r["last-switch-took-ms"]}
 	}
 	for _, r := range answers["SENTINELS"] {
 		if r["active"] == "1" {
@@ -165,7 +162,6 @@ func masterLine(name groupName, was, is masterSight, pids map[string]int) string
 	if pid := pids[is.address]; pid != 0 {
 		line += fmt.Sprintf(" (pid %d)", pid)
 	}
-	line += ", epoch " + is.epoch
 	if was.address != "" && is.switches != was.switches {
 		line += ", took " + is.tookMS + " ms"
 	}

@@ -12,26 +12,26 @@ import (
 
 func TestChanges(t *testing.T) {
 	t.Parallel()
-	at := func(pool, master, epoch, switches, took, active, applied string) *sight {
+	at := func(pool, master, switches, took, active, applied string) *sight {
 		return newSight(map[string][]map[string]string{
 			"POOLS":     {{"name": "lab", "state": pool, "cause": map[string]string{"degraded": "group 'g1': no answer"}[pool]}},
-			"MASTERS":   {{"pool": "lab", "group": "g1", "master": master, "config-epoch": epoch, "switches": switches, "last-switch-took-ms": took}},
+			"MASTERS":   {{"pool": "lab", "group": "g1", "master": master, "switches": switches, "last-switch-took-ms": took}},
 			"SENTINELS": {{"pool": "lab", "address": active, "active": "1"}, {"pool": "lab", "address": "127.0.0.1:7013", "active": "0"}},
 			"MANAGER":   {{"pool": "lab", "applied-version": applied}},
 		})
 	}
-	before := at("up", "127.0.0.1:7001", "0", "0", "0", "127.0.0.1:7011", "1")
+	before := at("up", "127.0.0.1:7001", "0", "0", "127.0.0.1:7011", "1")
 	for _, c := range []struct {
 		name string
 		next *sight
 		want []string
 	}{
 		{"nothing", before, nil},
-		{"state", at("degraded", "127.0.0.1:7001", "0", "0", "0", "127.0.0.1:7011", "1"), []string{"pool lab: up -> degraded: group 'g1': no answer"}},
-		{"lost master", at("degraded", "", "0", "0", "0", "127.0.0.1:7011", "1"), []string{"pool lab: up -> degraded: group 'g1': no answer"}},
-		{"switch", at("up", "127.0.0.1:7002", "1", "1", "2400", "127.0.0.1:7011", "1"), []string{"pool lab: master of g1: 127.0.0.1:7001 -> 127.0.0.1:7002 (pid 8), epoch 1, took 2400 ms"}},
-		{"rotation", at("up", "127.0.0.1:7001", "0", "0", "0", "127.0.0.1:7012", "1"), []string{"pool lab: active sentinel 127.0.0.1:7011 -> 127.0.0.1:7012"}},
-		{"version", at("up", "127.0.0.1:7001", "0", "0", "0", "127.0.0.1:7011", "2"), []string{"pool lab: version 2 of the manager's topology is applied"}},
+		{"state", at("degraded", "127.0.0.1:7001", "0", "0", "127.0.0.1:7011", "1"), []string{"pool lab: up -> degraded: group 'g1': no answer"}},
+		{"lost master", at("degraded", "", "0", "0", "127.0.0.1:7011", "1"), []string{"pool lab: up -> degraded: group 'g1': no answer"}},
+		{"switch", at("up", "127.0.0.1:7002", "1", "2400", "127.0.0.1:7011", "1"), []string{"pool lab: master of g1: 127.0.0.1:7001 -> 127.0.0.1:7002 (pid 8), took 2400 ms"}},
+		{"rotation", at("up", "127.0.0.1:7001", "0", "0", "127.0.0.1:7012", "1"), []string{"pool lab: active sentinel 127.0.0.1:7011 -> 127.0.0.1:7012"}},
+		{"version", at("up", "127.0.0.1:7001", "0", "0", "127.0.0.1:7011", "2"), []string{"pool lab: version 2 of the manager's topology is applied"}},
 		{"pool gone", newSight(nil), []string{"pool lab: gone", "pool lab: active sentinel 127.0.0.1:7011 -> none"}},
 	} {
 		if d := cmp.Diff(c.want, before.changes(c.next, map[string]int{"127.0.0.1:7002": 8})); d != "" {
@@ -39,7 +39,7 @@ func TestChanges(t *testing.T) {
 		}
 	}
 	want := []string{
-		"pool lab: new, up", "pool lab: master of g1: none -> 127.0.0.1:7001, epoch 0", "pool lab: active sentinel none -> 127.0.0.1:7011",
+		"pool lab: new, up", "pool lab: master of g1: none -> 127.0.0.1:7001", "pool lab: active sentinel none -> 127.0.0.1:7011",
 		"pool lab: version 1 of the manager's topology is applied",
 	}
 	if d := cmp.Diff(want, newSight(nil).changes(before, nil)); d != "" {
