@@ -2,6 +2,7 @@ package poller
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -12,6 +13,8 @@ import (
 type epoll struct {
 	fd      int
 	wakeFD  int
+	waking  sync.Mutex  // between Wake and Close: a closed descriptor's number may be somebody else's by now
+	closed  bool        //
 	pending atomic.Bool // a wake-up was written and not yet read
 	raw     [256]unix.EpollEvent
 }
@@ -110,6 +113,11 @@ func (p *epoll) Wake() error {
 	if p.pending.Swap(true) {
 		return nil
 	}
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
 	one := [8]byte{1}
 	if _, err := unix.Write(p.wakeFD, one[:]); err != nil && err != unix.EAGAIN {
 		return fmt.Errorf("eventfd: %w", err)
@@ -125,6 +133,12 @@ func (p *epoll) drainWake() {
 }
 
 func (p *epoll) Close() error {
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.closed = true
 	unix.Close(p.wakeFD)
 	return unix.Close(p.fd)
 }

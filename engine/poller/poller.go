@@ -5,6 +5,11 @@
 // tested on Linux as well (NewPortable), so that it does not rot.
 package poller
 
+import "errors"
+
+// ErrClosed is returned by Wake and Close after Close.
+var ErrClosed = errors.New("poller: closed")
+
 // Events is a set of readiness conditions.
 type Events uint8
 
@@ -30,6 +35,7 @@ type Poller interface {
 	Wait(events []Event, timeout int64) (int, error)
 	// Wake makes the current or the next Wait return. Safe from any goroutine; calls between two Waits cost one system call.
 	Wake() error
+	// Close is the last call of the owner. Wake may still be called, and does nothing.
 	Close() error
 }
 

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,8 @@ type portable struct {
 	handles []uint64
 	index   map[int]int // fd -> position in fds
 	pipe    [2]int
+	waking  sync.Mutex // between Wake and Close, see epoll
+	closed  bool
 	pending atomic.Bool
 	start   int // where the next scan begins, so that a busy descriptor does not starve the ones behind it
 }
@@ -130,6 +133,11 @@ func (p *portable) Wake() error {
 	if p.pending.Swap(true) {
 		return nil
 	}
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
 	if _, err := unix.Write(p.pipe[1], []byte{1}); err != nil && err != unix.EAGAIN {
 		return fmt.Errorf("pipe: %w", err)
 	}
@@ -143,6 +151,12 @@ func (p *portable) drainWake() {
 }
 
 func (p *portable) Close() error {
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.closed = true
 	unix.Close(p.pipe[0])
 	return unix.Close(p.pipe[1])
 }

@@ -27,7 +27,7 @@ func (t *Timer) When() int64 { return t.when }
 type Wheel struct {
 	heads [slots]*Timer
 	used  [slots / 64]uint64 // bit per slot that holds a timer
-	tick  int64              // slots before this one, in units of Resolution, have been served
+	tick  int64              // the next slot to serve, in units of Resolution
 	count int
 }
 
@@ -77,15 +77,14 @@ func (w *Wheel) Stop(t *Timer) {
 // Advance fires what is due at now.
 func (w *Wheel) Advance(now int64) {
 	last := now / Resolution
-	if w.count == 0 {
-		w.tick = max(w.tick, last)
-		return
-	}
-	// A loop that was stopped for longer than a turn serves each slot once.
-	for n := min(last-w.tick+1, slots); n > 0; n-- {
+	// A loop that was stopped for longer than a turn serves each slot once, and the one that is the next to come then.
+	n := min(last-w.tick+1, slots-1)
+	// First, so that what a Func sets for a time that has passed goes to the next Advance: neither behind, where it would
+	// wait for a turn, nor into the slot being served, which might never end.
+	w.tick = max(w.tick, last+1)
+	for ; n > 0 && w.count > 0; n-- {
 		w.fire(int((last-n+1)%slots), now)
 	}
-	w.tick = max(w.tick, last)
 }
 
 func (w *Wheel) fire(s int, now int64) {
