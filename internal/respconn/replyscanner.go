@@ -194,7 +194,7 @@ func validScalar(kind Kind, text []byte) bool {
 		return len(text) == 1 && (text[0] == 't' || text[0] == 'f')
 	case Double:
 		_, err := strconv.ParseFloat(string(text), 64)
-		return err == nil && len(text) <= 64 && bytes.IndexAny(text, "_xXpP") < 0
+		return err == nil && len(text) <= 64 && !bytes.ContainsAny(text, "_xXpP")
 	default: // BigNumber
 		digits := text
 		if len(digits) > 0 && (digits[0] == '-' || digits[0] == '+') {
