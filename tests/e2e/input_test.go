@@ -212,7 +212,7 @@ func TestSlowReader(t *testing.T) {
 			t.Fatalf("reply %d: %v", i, err)
 		}
 		if r.Str != value {
-			t.Fatalf("reply %d: %d bytes, kind %c; want the value", i, len(r.Str), r.Kind)
+			t.Fatalf("reply %d: %d bytes, %.200q; want the value", i, len(r.Str), r.Raw)
 		}
 	}
 	if err := <-wrote; err != nil {

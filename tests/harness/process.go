@@ -26,6 +26,12 @@ type Process struct {
 	exited chan struct{} // closed when cmd has been waited for
 }
 
+// Start runs a program until the test ends.
+func Start(t testing.TB, name string, argv ...string) *Process {
+	t.Helper()
+	return start(t, name, argv...)
+}
+
 // start runs argv and stops it when the test ends. The log is printed if the test has failed by then.
 func start(t testing.TB, name string, argv ...string) *Process {
 	t.Helper()

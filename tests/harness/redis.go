@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -84,6 +85,7 @@ func (r *Redis) Ask(args ...string) (Reply, error) {
 		return Reply{}, err
 	}
 	defer c.Close()
+	c.Timeout = 5 * time.Second // a frozen server accepts and is silent; callers poll
 	if r.Password != "" {
 		if reply, err := c.Do("AUTH", r.Password); err != nil || reply.Err() != nil {
 			return reply, errors.Join(err, reply.Err())

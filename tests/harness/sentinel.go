@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,8 @@ func (s *Sentinel) settled(g *Group, sentinels int) error {
 		return err
 	}
 	m := reply.Map()
-	if m["num-other-sentinels"] != fmt.Sprint(sentinels-1) || m["num-slaves"] != fmt.Sprint(len(g.Replicas)) || m["flags"] != "master" {
+	// More of them than were started for the fleet: a set that was replaced is remembered.
+	if others, err := strconv.Atoi(m["num-other-sentinels"]); err != nil || others < sentinels-1 || m["num-slaves"] != fmt.Sprint(len(g.Replicas)) || m["flags"] != "master" {
 		return fmt.Errorf("%s: %s: %s other sentinels, %s replicas, flags %s", s.Name, g.Name, m["num-other-sentinels"], m["num-slaves"], m["flags"])
 	}
 	reply, err = s.Ask("SENTINEL", "REPLICAS", g.Name)
