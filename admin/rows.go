@@ -39,7 +39,7 @@ func count[T int | int64](n T) int64 { return int64(n) }
 // counter fits a counter into RESP's signed integer.
 func counter(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-func flag(b bool) int64 {
+func yesNo(b bool) int64 {
 	if b {
 		return 1
 	}
@@ -99,12 +99,12 @@ func sentinelRow(s status.Sentinel, now time.Time) row {
 		{"pool", s.Pool},
 		{"address", s.Address},
 		{"state", s.State},
-		{"active", flag(s.Active)},
+		{"active", yesNo(s.Active)},
 		{"last-pong-ms-ago", ago(s.LastPong, now)},
 		{"missed", count(s.Missed)},
 		{"rtt-us", s.RTT.Microseconds()},
 		{"rotations", count(s.Rotations)},
-		{"tilt", flag(s.Tilt)},
+		{"tilt", yesNo(s.Tilt)},
 		{"state-since-ms", ago(s.Since, now)},
 		{"cause", s.Cause},
 	}
@@ -120,7 +120,7 @@ func managerRow(m status.Manager, now time.Time) row {
 		{"applied-version", counter(m.Applied)},
 		{"last-heartbeat-ms-ago", ago(m.LastHeartbeat, now)},
 		{"rejected", counter(m.Rejected)},
-		{"active", flag(m.Active)},
+		{"active", yesNo(m.Active)},
 		{"state-since-ms", ago(m.Since, now)},
 		{"cause", m.Cause},
 	}
