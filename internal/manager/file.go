@@ -84,7 +84,7 @@ func parseFile(path string, content []byte) (*File, error) {
 		p.fields(f.doc.Content[0], "", map[string]func(*yaml.Node, string){
 			"listen":   func(n *yaml.Node, at string) { p.address(n, at, &f.Listen) },
 			"password": func(n *yaml.Node, at string) { p.text(n, at, &f.Password) },
-			"state":    func(n *yaml.Node, at string) { p.text(n, at, &f.State) },
+			"state":    func(n *yaml.Node, at string) { p.state(n, at, &f.State) },
 			"clusters": func(n *yaml.Node, at string) { f.Clusters = p.clusters(n, at) },
 		})
 	}
@@ -186,6 +186,20 @@ func (p *parser) scalar(n *yaml.Node, at string) (string, bool) {
 func (p *parser) text(n *yaml.Node, at string, dst *string) {
 	if s, ok := p.scalar(n, at); ok {
 		*dst = s
+	}
+}
+
+// state takes a path, relative to the directory of the file it stands in.
+func (p *parser) state(n *yaml.Node, at string, dst *string) {
+	s, ok := p.scalar(n, at)
+	switch {
+	case !ok:
+	case s == "":
+		p.fault(n, at, "has to be a path")
+	case filepath.IsAbs(s):
+		*dst = s
+	default:
+		*dst = filepath.Join(filepath.Dir(p.file), s)
 	}
 }
 

@@ -63,6 +63,15 @@ func TestParseFile(t *testing.T) {
 	}
 }
 
+func TestStateIsBesideTheFile(t *testing.T) {
+	for in, want := range map[string]string{"clusters:\n": "/etc/m.yml.versions", "state: v\n": "/etc/v", "state: ../v\n": "/v", "state: /var/v\n": "/var/v"} {
+		f, err := parseFile("/etc/m.yml", []byte(in))
+		if err != nil || f.State != want {
+			t.Errorf("%q: %v, %v", in, f, err)
+		}
+	}
+}
+
 // Every mistake is told with its line and key, all of them at once, and none with its value: it might be a password.
 func TestParseFileFaults(t *testing.T) {
 	for in, want := range map[string]string{
@@ -73,6 +82,7 @@ func TestParseFileFaults(t *testing.T) {
 		"listne: secret\n":                     "m.yml:1: listne: unknown key",
 		"listen: here\npassword: [secret]\n":   "m.yml:1: listen: has to be host:port\nm.yml:2: password: has to be a string; quote it if it is one",
 		"password: yes\n":                      "", // YAML 1.2 core: a string
+		"state: \"\"\n":                        "m.yml:1: state: has to be a path",
 		"password: true\n":                     "m.yml:1: password: has to be a string; quote it if it is one",
 		"listen: a:1\nlisten: b:1\n":           "m.yml:2: listen: is there twice",
 		"1.5: a\n":                             "m.yml:1: a key has to be a string",

@@ -181,8 +181,15 @@ func (s *Server) notice(c Cluster, p, before Proxy, known bool) {
 	if known && state == was && p.Applied == before.Applied {
 		return
 	}
+	allowed, dropped := s.notices.take(p.Last)
+	if !allowed {
+		return
+	}
 	attrs := []any{slog.String("cluster", p.Cluster), slog.String("proxy", p.Proxy), slog.String("peer", p.Address), slog.String("state", state),
 		slog.Uint64("version", p.Have), slog.Uint64("applied", p.Applied), slog.Uint64("cluster_version", c.Version)}
+	if dropped > 0 {
+		attrs = append(attrs, slog.Int("suppressed", dropped))
+	}
 	switch state {
 	case "ahead", "differs":
 		s.log.Error("proxy refuses what it is told: give the cluster a version above the proxy's", attrs...)

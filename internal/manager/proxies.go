@@ -95,3 +95,30 @@ func (ps *Proxies) List(cluster string) []Proxy {
 	})
 	return list
 }
+
+// noticesMost bounds the log lines about proxies, per second: whoever may send heartbeats may send them with a new id each.
+const noticesMost = 50
+
+// notices counts the lines of the current second. Its method may be called by any goroutine.
+type notices struct {
+	mu      sync.Mutex
+	second  time.Time
+	lines   int
+	dropped int
+}
+
+// take asks for one line; dropped is how many were refused since the last that was allowed.
+func (n *notices) take(now time.Time) (allowed bool, dropped int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Sub(n.second) >= time.Second {
+		n.second, n.lines = now, 0
+	}
+	if n.lines >= noticesMost {
+		n.dropped++
+		return false, 0
+	}
+	n.lines++
+	dropped, n.dropped = n.dropped, 0
+	return true, dropped
+}

@@ -34,6 +34,7 @@ var (
 type Server struct {
 	store    *Store
 	proxies  *Proxies
+	notices  notices
 	log      *slog.Logger
 	version  string
 	most     int // clients

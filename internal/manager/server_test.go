@@ -349,6 +349,19 @@ func TestProxiesAreBounded(t *testing.T) {
 	}
 }
 
+func TestNoticesAreBounded(t *testing.T) {
+	var n notices
+	now := time.Unix(1_800_000_000, 0)
+	for i := range noticesMost + 7 {
+		if allowed, _ := n.take(now); allowed != (i < noticesMost) {
+			t.Fatalf("line %d: %v", i, allowed)
+		}
+	}
+	if allowed, dropped := n.take(now.Add(time.Second)); !allowed || dropped != 7 {
+		t.Error(allowed, dropped)
+	}
+}
+
 // The log tells a proxy's news once, and no password.
 func TestNoticesOnce(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,7 @@ func (s *Store) Watch(ctx context.Context, hup <-chan struct{}) {
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()
 	defer settled.Stop()
+	s.reload(w) // it may have changed before the watch was on
 	for {
 		select {
 		case <-ctx.Done():
