@@ -103,7 +103,7 @@ func TestHostileSentinels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rss > 256<<20 {
+	if rss > mebibytes(256) {
 		t.Errorf("%d MiB resident with %d false sentinels", rss>>20, len(pools))
 	}
 	old := f.Group("g1").Master
@@ -138,7 +138,7 @@ func TestHostileManagers(t *testing.T) {
 	for _, kind := range pools {
 		want(t, dial(t, c.Addr(kind)), "OK", "SET", kind, "1")
 	}
-	if rss, err := p.RSS(); err != nil || rss > 256<<20 {
+	if rss, err := p.RSS(); err != nil || rss > mebibytes(256) {
 		t.Errorf("%d MiB resident with %d false managers, %v", rss>>20, len(pools), err)
 	}
 }

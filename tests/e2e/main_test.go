@@ -22,6 +22,14 @@ func stack(t *testing.T, o harness.FleetOptions, lines ...string) (*harness.Flee
 	return f, p
 }
 
+// mebibytes is a bound on memory; the race detector's own comes on top.
+func mebibytes(n int64) int64 {
+	if harness.RaceBuilt() {
+		n *= 6
+	}
+	return n << 20
+}
+
 // dial opens a connection that is closed when the test ends.
 func dial(t *testing.T, addr string) *harness.Conn {
 	t.Helper()

@@ -33,7 +33,7 @@ func (b *builds) build() {
 		return
 	}
 	args := []string{"build", "-buildvcs=false"}
-	if os.Getenv("RESPGATE_RACE") == "1" {
+	if RaceBuilt() {
 		args = append(args, "-race")
 	}
 	args = append(args, "-o", b.dir+string(filepath.Separator), "./cmd/respgate", "./cmd/respgate-manager")
@@ -51,6 +51,9 @@ func (b *builds) remove() {
 		_ = os.RemoveAll(b.dir)
 	}
 }
+
+// RaceBuilt reports whether the programs have the race detector, which makes them larger and slower.
+func RaceBuilt() bool { return os.Getenv("RESPGATE_RACE") == "1" }
 
 // Program is the path of a built program: respgate or respgate-manager.
 func Program(t testing.TB, name string) string {

@@ -36,8 +36,20 @@ func StartProxyText(t testing.TB, c *Config, text string) *Proxy {
 	}
 	p := &Proxy{File: file, Config: c, t: t}
 	p.Process = start(t, "respgate", Program(t, "respgate"), "-c", file)
+	t.Cleanup(p.leave)
 	p.waitAdmin()
 	return p
+}
+
+// leave ends the proxy as an init system would.
+func (p *Proxy) leave() {
+	if p.Exited() {
+		return // the test has ended it
+	}
+	p.Thaw()
+	if code, err := p.Terminate(Patience); err != nil || code != 0 {
+		p.t.Errorf("respgate at SIGTERM: exit code %d, %v", code, err)
+	}
 }
 
 func (p *Proxy) waitAdmin() {
