@@ -8,9 +8,6 @@ import (
 	"respgate/internal/respconn"
 )
 
-// ErrClosed is returned by Serve on a server that was closed.
-var ErrClosed = errors.New("admin: server is closed")
-
 // Error is an error reply with a code of its own, as in "-NOQUORUM only 1 of 3 sentinels answers": NOPOOL, NOGROUP, INPROG, NOQUORUM,
 // NOREPLICA, TIMEOUT, NOTREADY. Text says which pool, group and peer, and what to do.
 type Error struct {

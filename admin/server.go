@@ -81,14 +81,14 @@ func (s *Server) Configure(cfg Config) {
 	s.settings.Store(newSettings(cfg, generation))
 }
 
-// Serve accepts clients on l, which it owns, until Close or until l is closed by somebody else; it returns nil then. Errors of accept (no file
-// descriptors left) are waited out.
+// Serve accepts clients on l, which it owns, until Close or until l is closed by somebody else; it returns nil then, and after Close
+// it closes l. Errors of accept (no file descriptors left) are waited out.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.enter(l) {
 		if err := l.Close(); err != nil {
-			return errors.Join(ErrClosed, fmt.Errorf("close admin listener %s: %w", l.Addr(), err))
+			return fmt.Errorf("close admin listener %s: %w", l.Addr(), err)
 		}
-		return ErrClosed
+		return nil
 	}
 	defer s.leave(l)
 	pause := time.Duration(0)
