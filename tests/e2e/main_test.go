@@ -19,6 +19,7 @@ func stack(t *testing.T, o harness.FleetOptions, lines ...string) (*harness.Flee
 	c.SentinelPool("cache", f, lines...)
 	p := harness.StartProxy(t, c)
 	p.WaitUp("cache")
+	p.WaitWatching("cache")
 	return f, p
 }
 

@@ -107,12 +107,10 @@ func TestAllSentinelsKilled(t *testing.T) {
 		s.Restart()
 	}
 	f.WaitSettled()
-	harness.Eventually(t, harness.Patience, "a sentinel is active again", func() error {
-		if p.ActiveSentinel("cache") == "" {
-			return fmt.Errorf("none: %v", p.Rows("PROXY", "SENTINELS", "cache"))
-		}
-		return nil
-	})
+	p.WaitWatching("cache")
+	if p.ActiveSentinel("cache") == "" {
+		t.Error("all sentinels are watched and none is active")
+	}
 	p.WaitUp("cache")
 	old := f.Group("g1").Master
 	f.Failover("g1")
@@ -158,6 +156,7 @@ func TestHalfOpenSentinels(t *testing.T) {
 	c.Pool("cache", append(harness.SentinelLines(f.GroupNames(), addrs, f.Options), "sentinel_heartbeat: 300ms", "sentinel_timeout: 1s")...)
 	p := harness.StartProxy(t, c)
 	p.WaitUp("cache")
+	p.WaitWatching("cache")
 	l := p.Load("cache", f)
 	l.Progress(100)
 

@@ -115,6 +115,24 @@ func (p *Proxy) Master(pool, group string) map[string]string {
 	return rows[0]
 }
 
+// WaitWatching waits until the pool's links to all its sentinels are up. Until then a failover that one of them leads
+// may be heard of only when it is over.
+func (p *Proxy) WaitWatching(pool string) {
+	p.t.Helper()
+	Eventually(p.t, Patience, "all sentinels are watched", func() error {
+		rows := p.Rows("PROXY", "SENTINELS", pool)
+		for _, row := range rows {
+			if row["state"] != "watching" {
+				return fmt.Errorf("%s is %s: %s", row["address"], row["state"], row["cause"])
+			}
+		}
+		if len(rows) == 0 {
+			return errors.New("there are none")
+		}
+		return nil
+	})
+}
+
 // Route gives the group of each key of a pool, as PROXY ROUTE says.
 func (p *Proxy) Route(pool string) func(keys []string) []string {
 	return func(keys []string) []string {
