@@ -22,7 +22,7 @@ const (
 	failoverBound   = 5 * time.Second        // an unfinished failover is forgotten
 	olderHold       = 3 * time.Second        // an address that is not newer must stay this long: a hello takes 2 s
 	refusedFor      = 5 * time.Second        // a refused candidate gives way to an equal one
-	retireBound     = 10 * time.Second       // replaced sentinels are let go after this
+	overdueAfter    = 10 * time.Second       // new sentinels should have replaced the old ones by then
 	sentinelBackoff = 100 * time.Millisecond
 	sentinelSlowest = 5 * time.Second
 	sentinelUrgent  = 500 * time.Millisecond // slowest while no majority is watched

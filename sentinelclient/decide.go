@@ -181,8 +181,8 @@ func choose(t tally, s standing) choice {
 		top = *backed
 	}
 	c := choice{Target: top, Epoch: top.Sure, Accept: true, Why: contested}
-	if !s.Master.IsZero() && top.Sure <= s.Epoch {
-		c.Settle = s.Healthy && !s.Single && !top.NoEpoch
+	if !s.Master.IsZero() && !s.Single && top.Sure <= s.Epoch {
+		c.Settle = s.Healthy && !top.NoEpoch
 		c.Why = cmp.Or(contested, top.older(s.Epoch))
 	}
 	return c

@@ -249,6 +249,9 @@ func (g *group) decide(now time.Time) {
 	} else if g.probe == nil || g.probe.addr != c.Target.Address {
 		g.drop(g.probe)
 		g.probe = g.newPeer(c.Target.Address, now)
+		if soonest := g.refusedAt.Add(fastPoll); now.Before(soonest) {
+			g.probe.nextAsk = soonest // two that are refused in turn are no reason to hurry
+		}
 	}
 	g.askPeer(now, g.control)
 	g.askPeer(now, g.probe)

@@ -16,10 +16,10 @@ type pool struct {
 	out    actions
 
 	links   map[linkID]*link
-	order   []linkID // the configured ones
-	retired []linkID // replaced ones that stay until the new ones watch
-	voting  []linkID // the electorate
-	retire  time.Time
+	order   []linkID  // the configured ones
+	retired []linkID  // replaced ones that stay until the new ones watch
+	voting  []linkID  // the electorate
+	overdue time.Time // when it is time to complain that they still stay
 
 	active linkID // 0: none
 
@@ -61,7 +61,7 @@ func (p *pool) next(now time.Time) time.Time {
 			}
 		}
 	}
-	return earliest(t, p.retire)
+	return earliest(t, p.overdue)
 }
 
 // tick lets everything act that wanted to by now.
@@ -302,7 +302,8 @@ func (p *pool) rotate(now time.Time, id linkID) {
 		p.out.add(note{level: slog.LevelWarn, text: "no sentinel is being watched", attrs: []slog.Attr{slog.String("last", from)}})
 		return
 	}
-	p.out.add(note{level: slog.LevelInfo, text: "active sentinel changed", attrs: []slog.Attr{
+	// With one link a search turns in circles while none answers: a complaint then.
+	p.out.add(note{level: slog.LevelInfo, complaint: p.cfg.single(), text: "active sentinel changed", attrs: []slog.Attr{
 		slog.String("from", from), slog.String("to", to)}})
 }
 
@@ -331,7 +332,7 @@ func (p *pool) onRotate(now time.Time, to *Address) ([]action, error) {
 	switch {
 	case id == p.active:
 	case p.cfg.single():
-		p.links[id].notBefore = now
+		p.links[id].notBefore, p.links[id].tried = now, now
 		p.switchTo(now, id)
 	default:
 		p.rotate(now, id)
@@ -352,10 +353,10 @@ func (p *pool) ready() (bool, string) {
 		if p.watched(p.voting) > 0 {
 			return true, ""
 		}
-		return false, p.why()
+		return false, p.why(p.linkIDs())
 	}
 	if !p.watches(p.active) {
-		return false, p.why()
+		return false, p.why(p.linkIDs())
 	}
 	for _, name := range p.names {
 		g := p.groups[name]
@@ -367,9 +368,9 @@ func (p *pool) ready() (bool, string) {
 }
 
 // why is the latest thing that went wrong on a link.
-func (p *pool) why() string {
+func (p *pool) why(ids []linkID) string {
 	var last *link
-	for _, id := range p.linkIDs() {
+	for _, id := range ids {
 		if l := p.links[id]; l.cause != "" && (last == nil || l.since.After(last.since)) {
 			last = l
 		}

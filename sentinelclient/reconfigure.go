@@ -1,14 +1,15 @@
 package sentinelclient
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 )
 
 // This file changes a running pool. Sentinels are made before they are broken:
 // the new ones are linked first, and the old ones vote until a majority of the
-// new ones is watched, or none of the old ones is left, or retireBound is over.
-// Groups that stay are not touched.
+// new ones is watched, or none of the old ones is left. A list that was written
+// down wrong costs nothing but complaints. Groups that stay are not touched.
 
 // reconfigure takes a new configuration.
 func (p *pool) reconfigure(now time.Time, cfg Config) []action {
@@ -70,67 +71,96 @@ func (p *pool) setSentinels(now time.Time) {
 		}
 		p.order = append(p.order, id)
 	}
-	gone := func(id linkID) bool { return !slices.Contains(p.order, id) }
-	stays := func(id linkID) bool { return !gone(id) }
-	p.retired = slices.DeleteFunc(p.retired, stays)
-	for _, id := range before {
-		if gone(id) {
+	var useless []linkID
+	gone := slices.DeleteFunc(slices.Concat(p.retired, before), func(id linkID) bool { return slices.Contains(p.order, id) })
+	p.retired = nil
+	for _, id := range gone {
+		if slices.Contains(p.voting, id) {
 			p.retired = append(p.retired, id)
+		} else {
+			useless = append(useless, id) // replaced before it was of any use
 		}
 	}
+	p.dismiss(now, useless)
+	p.overdue = time.Time{}
 	if len(p.retired) > 0 || !slices.Equal(p.voting, p.order) && !p.cfg.single() {
-		p.retire = now.Add(retireBound)
+		p.overdue = now.Add(overdueAfter)
 	}
 }
 
 // release lets retired links go when the new ones can do without them.
 func (p *pool) release(now time.Time) {
-	if p.retire.IsZero() {
+	if p.overdue.IsZero() {
 		return
 	}
-	if p.cfg.single() {
+	if !now.Before(p.overdue) {
+		p.overdue = now.Add(complainEvery)
+		p.out.add(note{level: slog.LevelWarn, text: "replaced sentinels still in use, for the new ones do not answer",
+			attrs: []slog.Attr{slog.String("cause", p.why(p.order))}})
+	}
+	switch {
+	case p.cfg.single():
 		p.releaseOne(now)
-	} else if p.watched(p.order) > len(p.order)/2 || p.watched(p.voting) == 0 || !now.Before(p.retire) {
+	case p.watched(p.order) > len(p.order)/2, p.watched(p.voting) == 0:
 		p.elect(now, p.order)
-		p.dismiss(now)
+		if !slices.Contains(p.order, p.active) {
+			p.rotate(now, p.after(0, p.watches))
+		}
+		p.replaced(now)
 	}
 }
 
-// releaseOne replaces the one link: the first new sentinel is linked beside it,
-// and takes over when it is watched.
+// releaseOne replaces the one link: a new sentinel is linked beside it, one
+// after the other until one of them is watched and takes over.
 func (p *pool) releaseOne(now time.Time) {
 	if !slices.Contains(p.retired, p.active) {
-		p.dismiss(now)
+		p.replaced(now)
 		return
 	}
-	if len(p.order) == 0 {
+	next := p.after(0, func(id linkID) bool { return p.links[id].state != SentinelStandby })
+	if l := p.links[next]; l != nil && l.state == SentinelBackoff {
+		p.route(now, l.Step(now, evPark{cause: l.cause}))
+		next = p.after(next, func(id linkID) bool { return !now.Before(p.links[id].notBefore) })
+	} else if l == nil {
+		next = p.after(0, func(id linkID) bool { return !now.Before(p.links[id].notBefore) })
+	}
+	if p.watches(p.active) && len(p.order) > 0 && !p.watches(next) {
+		if next != 0 {
+			p.route(now, p.links[next].Step(now, evStart{}))
+		}
+		return
+	}
+	if next == 0 {
+		next = p.after(0, func(linkID) bool { return true })
+	}
+	p.rotate(now, next)
+	if next != 0 {
+		p.elect(now, []linkID{next})
+	} else {
 		p.elect(now, nil)
-		p.dismiss(now)
-		return
 	}
-	first := p.order[0]
-	if p.watches(p.active) && !p.watches(first) && now.Before(p.retire) {
-		p.route(now, p.links[first].Step(now, evStart{}))
-		return
-	}
-	p.rotate(now, first)
-	p.elect(now, []linkID{first})
-	p.dismiss(now)
+	p.replaced(now)
 }
 
-// dismiss hangs up on the retired links.
-func (p *pool) dismiss(now time.Time) {
-	for _, id := range p.retired {
+// replaced ends a change of sentinels.
+func (p *pool) replaced(now time.Time) {
+	old := p.retired
+	p.retired, p.overdue = nil, time.Time{}
+	p.dismiss(now, old)
+}
+
+// dismiss hangs up on links for good.
+func (p *pool) dismiss(now time.Time, ids []linkID) {
+	for _, id := range ids {
 		p.route(now, p.links[id].Step(now, evPark{cause: "no longer configured"}))
 		delete(p.links, id)
 		for _, g := range p.groups {
 			g.ballot.forget(id)
 		}
+		if id == p.active {
+			p.active = 0
+		}
 	}
-	if slices.Contains(p.retired, p.active) {
-		p.active = 0
-	}
-	p.retired, p.retire = nil, time.Time{}
 }
 
 // leaveOne parks every link but the active one.

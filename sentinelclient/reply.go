@@ -163,7 +163,7 @@ func (l *link) setTilt(on bool) {
 		return
 	}
 	l.tilt = on
-	l.out.add(note{level: slog.LevelWarn, text: "sentinel tilt changed", attrs: []slog.Attr{
+	l.out.add(note{level: slog.LevelWarn, complaint: true, text: "sentinel tilt changed", attrs: []slog.Attr{
 		slog.String("sentinel", l.sentinel.Address.String()), slog.Bool("tilt", on)}})
 	l.out.add(tilted{link: l.id, on: on})
 }

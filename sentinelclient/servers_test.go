@@ -224,17 +224,18 @@ func (v *views) deliver(w *View) {
 	v.all = append(v.all, w)
 }
 
+// get is the last view, an empty one before the first.
 func (v *views) get() *View {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.last == nil {
+		return &View{}
+	}
 	return v.last
 }
 
 func (v *views) group(name string) GroupView {
-	if w := v.get(); w != nil {
-		return w.Groups[name]
-	}
-	return GroupView{}
+	return v.get().Groups[name]
 }
 
 // any reports whether a view so far had something.
