@@ -324,3 +324,48 @@ func TestSourceDesign(t *testing.T) {
 	p.WaitUp("cache")
 	want(t, fresh, "1", "GET", "a")
 }
+
+// TestAuthorityLost takes away everybody who could vouch for the master: the sentinels and the replica. Each pool then does
+// what its file says, and all of them recover by themselves.
+func TestAuthorityLost(t *testing.T) {
+	t.Parallel()
+	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}, DownAfter: 2 * time.Second})
+	c := harness.NewConfig(t)
+	policies := []string{"reject", "fence", "serve"}
+	for _, policy := range policies {
+		c.SentinelPool(policy, f, "on_authority_lost: "+policy, "sentinel_heartbeat: 300ms")
+	}
+	p := harness.StartProxy(t, c)
+	p.WaitUp(policies...)
+	conns := map[string]*harness.Conn{}
+	for _, policy := range policies {
+		conns[policy] = dial(t, c.Addr(policy))
+		want(t, conns[policy], "OK", "SET", "a", "1")
+	}
+	for _, s := range f.Sentinels {
+		s.Kill()
+	}
+	f.Group("g1").Replicas[0].Kill()
+
+	harness.Eventually(t, harness.Patience, "the authority is lost", func() error {
+		r, err := conns["fence"].Do("SET", "a", "2")
+		if err == nil && !strings.HasPrefix(r.Text(), "-ERR respgate: ") {
+			err = fmt.Errorf("SET: %s", r.Text())
+		}
+		return err
+	})
+	want(t, conns["serve"], "OK", "SET", "a", "3")
+	want(t, conns["fence"], "3", "GET", "a")
+	want(t, conns["serve"], "3", "GET", "a")
+	p.WaitPool("reject", "rejecting")
+	wantPrefix(t, conns["reject"], "-ERR respgate: ", "GET", "a")
+	wantPrefix(t, dial(t, c.Addr("reject")), "-ERR respgate: ", "GET", "a")
+
+	for _, s := range f.Sentinels {
+		s.Restart()
+	}
+	p.WaitUp(policies...)
+	for _, policy := range policies {
+		want(t, conns[policy], "OK", "SET", "a", "4")
+	}
+}
