@@ -3,7 +3,9 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,7 +44,7 @@ func StartFleet(t testing.TB, options FleetOptions) *Fleet {
 
 func (f *Fleet) startGroup(name string) *Group {
 	f.t.Helper()
-	o := RedisOptions{Password: f.Options.Password, Config: f.Options.RedisConfig}
+	o := RedisOptions{Password: f.Options.Password, Config: f.Options.RedisConfig, Host: f.Options.Host}
 	g := &Group{Name: name, Master: StartRedis(f.t, o)}
 	o.ReplicaOf = g.Master
 	for range max(f.Options.Replicas, 0) {
@@ -69,6 +71,7 @@ func (f *Fleet) startSentinels(groups []*Group) []*Sentinel {
 				}
 			}
 		}
+		plans[i].lines = append(plans[i].lines, f.Options.SentinelConfig...)
 		if p := f.Options.SentinelPassword; p != "" {
 			plans[i].lines = append(plans[i].lines, "sentinel sentinel-pass "+p)
 		}
@@ -79,7 +82,7 @@ func (f *Fleet) startSentinels(groups []*Group) []*Sentinel {
 
 func (f *Fleet) monitorLines(g *Group) []string {
 	lines := []string{
-		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", g.Name, g.Master.Port, f.quorum()),
+		fmt.Sprintf("sentinel monitor %s %s %d %d", g.Name, f.Options.Host, g.Master.Port, f.quorum()),
 		fmt.Sprintf("sentinel down-after-milliseconds %s %d", g.Name, f.Options.DownAfter.Milliseconds()),
 		fmt.Sprintf("sentinel failover-timeout %s %d", g.Name, f.Options.FailoverTimeout.Milliseconds()),
 	}
@@ -87,7 +90,7 @@ func (f *Fleet) monitorLines(g *Group) []string {
 		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %s", g.Name, f.Options.Password))
 	}
 	for _, r := range g.Replicas {
-		lines = append(lines, fmt.Sprintf("sentinel known-replica %s 127.0.0.1 %d", g.Name, r.Port))
+		lines = append(lines, fmt.Sprintf("sentinel known-replica %s %s %d", g.Name, f.Options.Host, r.Port))
 	}
 	return lines
 }
@@ -183,6 +186,11 @@ func (f *Fleet) Group(name string) *Group {
 	return f.Groups[i]
 }
 
+// Called is a server's address as sentinels tell it.
+func (f *Fleet) Called(n *Redis) string {
+	return net.JoinHostPort(f.Options.Host, strconv.Itoa(n.Port))
+}
+
 // Master finds the server that a majority of the sentinels call the group's master and that agrees.
 func (f *Fleet) Master(group string) (*Redis, error) {
 	f.t.Helper()
@@ -193,7 +201,7 @@ func (f *Fleet) Master(group string) (*Redis, error) {
 		}
 	}
 	for _, n := range f.Group(group).Nodes() {
-		if votes[n.Addr()] < f.quorum() {
+		if votes[f.Called(n)] < f.quorum() {
 			continue
 		}
 		role, err := n.Role()

@@ -17,6 +17,7 @@ type RedisOptions struct {
 	ReplicaOf *Redis
 	Password  string   // requirepass and masterauth
 	Config    []string // further lines of redis.conf
+	Host      string   // what a replica calls its master's machine, and itself to others; 127.0.0.1
 }
 
 // Redis is a real redis-server. It keeps nothing on disk but its configuration, which Sentinel rewrites: a server that
@@ -33,9 +34,12 @@ func StartRedis(t testing.TB, o RedisOptions) *Redis {
 	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "redis.conf")
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
 	port := Port(t)
 	lines := []string{
-		"bind 127.0.0.1", fmt.Sprintf("port %d", port), "dir " + dir, "daemonize no", "save \"\"", "appendonly no",
+		"bind 127.0.0.1 -::1", fmt.Sprintf("port %d", port), "dir " + dir, "daemonize no", "save \"\"", "appendonly no",
 		// A diskless transfer sends what is written only from the replica's next acknowledgement on, up to a second later.
 		"enable-debug-command yes", "repl-diskless-sync no", "repl-ping-replica-period 1",
 	}
@@ -43,7 +47,10 @@ func StartRedis(t testing.TB, o RedisOptions) *Redis {
 		lines = append(lines, "requirepass "+o.Password, "masterauth "+o.Password)
 	}
 	if o.ReplicaOf != nil {
-		lines = append(lines, fmt.Sprintf("replicaof 127.0.0.1 %d", o.ReplicaOf.Port))
+		lines = append(lines, fmt.Sprintf("replicaof %s %d", o.Host, o.ReplicaOf.Port))
+	}
+	if o.Host != "127.0.0.1" {
+		lines = append(lines, "replica-announce-ip "+o.Host)
 	}
 	lines = append(lines, o.Config...)
 	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

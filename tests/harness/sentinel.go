@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,8 +42,8 @@ func startSentinel(t testing.TB, plan sentinelPlan) *Sentinel {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "sentinel.conf")
 	lines := []string{
-		"bind 127.0.0.1", fmt.Sprintf("port %d", plan.port), "dir " + dir, "daemonize no", "protected-mode no",
-		"sentinel myid " + plan.id, "sentinel deny-scripts-reconfig yes",
+		"bind 127.0.0.1 -::1", fmt.Sprintf("port %d", plan.port), "dir " + dir, "daemonize no", "protected-mode no",
+		"sentinel myid " + plan.id, "sentinel deny-scripts-reconfig yes", "sentinel resolve-hostnames yes",
 	}
 	if plan.password != "" {
 		lines = append(lines, "requirepass "+plan.password)
@@ -99,7 +100,7 @@ func (s *Sentinel) Must(args ...string) Reply {
 // Monitor makes a running sentinel watch one more group.
 func (s *Sentinel) Monitor(g *Group, quorum int, o FleetOptions) {
 	s.t.Helper()
-	s.Must("SENTINEL", "MONITOR", g.Name, "127.0.0.1", fmt.Sprint(g.Master.Port), fmt.Sprint(quorum))
+	s.Must("SENTINEL", "MONITOR", g.Name, o.Host, fmt.Sprint(g.Master.Port), fmt.Sprint(quorum))
 	s.Must("SENTINEL", "SET", g.Name, "down-after-milliseconds", fmt.Sprint(o.DownAfter.Milliseconds()))
 	s.Must("SENTINEL", "SET", g.Name, "failover-timeout", fmt.Sprint(o.FailoverTimeout.Milliseconds()))
 	if o.Password != "" {
@@ -116,7 +117,7 @@ func (s *Sentinel) Master(group string) (string, error) {
 	if len(reply.Elems) != 2 {
 		return "", fmt.Errorf("%s knows no group %s", s.Name, group)
 	}
-	return reply.Elems[0].Str + ":" + reply.Elems[1].Str, nil
+	return net.JoinHostPort(reply.Elems[0].Str, reply.Elems[1].Str), nil
 }
 
 // settled says why the sentinel would not fail the group over well yet; nil if it would.
@@ -155,11 +156,16 @@ type FleetOptions struct {
 	Password         string        // of masters and replicas
 	SentinelPassword string
 	RedisConfig      []string // further lines of each redis.conf
+	SentinelConfig   []string // further lines of each sentinel.conf
+	Host             string   // what sentinels and replicas call the servers' machine; 127.0.0.1, also localhost or ::1
 }
 
 func (o FleetOptions) filled() FleetOptions {
 	if o.Groups == nil {
 		o.Groups = []string{"g1", "g2"}
+	}
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
 	}
 	if o.Replicas == 0 {
 		o.Replicas = 1
