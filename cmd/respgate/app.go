@@ -100,6 +100,8 @@ func (a *app) start(cf *conf.Config) (err error) {
 	a.watcher, err = conf.Watch(a.file, conf.WatchOptions{Digest: cf.Digest, Failed: func(err error) { a.log.Warn("configuration file", "cause", err.Error()) }}, func() { a.reload() })
 	if err != nil {
 		a.stop()
+		_ = a.plane.Shutdown(context.Background()) // nobody has been told that it serves
+		a.ports.close()
 		return err
 	}
 	a.log.Info("respgate serves", "version", buildVersion(), "pid", os.Getpid(), "file", a.file, "pools", len(cf.Pools), "proxy-id", cf.ProxyID)
@@ -161,28 +163,36 @@ func (a *app) wait(signals <-chan os.Signal) error {
 	}
 }
 
-// drain ends the data plane, gently until another signal comes.
+// drain ends the data plane, gently until another signal comes. The control plane goes first: a switch that is under way is
+// given up, and its requests are let go.
 func (a *app) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	go func() {
-		for s := range signals {
-			if s != syscall.SIGHUP {
-				cancel()
+		for {
+			select {
+			case <-ctx.Done():
 				return
+			case s := <-signals:
+				if s != syscall.SIGHUP {
+					cancel()
+				}
 			}
 		}
 	}()
-	err := a.plane.Shutdown(ctx)
 	a.stop()
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch err := a.plane.Shutdown(ctx); {
+	case errors.Is(err, context.DeadlineExceeded):
 		a.log.Warn("clients were closed before they had all their replies", "waited", shutdownGrace.String())
+	case err != nil:
+		a.log.Warn("clients were closed before they had all their replies", "cause", "a second signal")
 	}
+	a.ports.close()
 	a.log.Info("stopped")
 	return nil
 }
 
-// stop ends the control plane and the ports.
+// stop ends what changes the data plane: the watch of the file, the console, the control plane.
 func (a *app) stop() {
 	if a.watcher != nil {
 		a.watcher.Close()
@@ -190,7 +200,6 @@ func (a *app) stop() {
 	if err := a.console.Close(); err != nil {
 		a.log.Warn("closing the admin port", "cause", err.Error())
 	}
-	a.ports.close()
 	a.ctl.Load().Close()
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"respgate/admin"
 	"respgate/internal/control"
+	"respgate/internal/status"
 )
 
 // console lets the admin port see and do what control offers: the two know each other only through admin's interfaces.
@@ -24,6 +25,11 @@ func (c console) Switch(ctx context.Context, pool, group string) (admin.SwitchRe
 func (c console) SwitchTo(ctx context.Context, pool, group, host string, port int) (admin.SwitchResult, error) {
 	res, err := c.Controller.SwitchTo(ctx, pool, group, host, port)
 	return admin.SwitchResult(res), coded(err)
+}
+
+func (c console) Route(pool string, keys []string) ([]status.Route, error) {
+	rows, err := c.Controller.Route(pool, keys)
+	return rows, coded(err)
 }
 
 func (c console) Rotate(pool, host string, port int) error {

@@ -13,6 +13,8 @@ type ports struct {
 	log  *slog.Logger
 	mu   sync.Mutex
 	open map[string]*port
+
+	serving sync.WaitGroup
 }
 
 type port struct {
@@ -42,7 +44,7 @@ func (p *ports) change(want []service) (commit, rollback func(), err error) {
 		if old := p.open[s.name]; s.address == "" || old != nil && old.address == s.address {
 			continue
 		}
-		l, err := net.Listen("tcp", s.address)
+		l, err := p.bind(s.address)
 		if err != nil {
 			rollback()
 			return nil, nil, fmt.Errorf("%s port: %w", s.name, err)
@@ -50,6 +52,22 @@ func (p *ports) change(want []service) (commit, rollback func(), err error) {
 		fresh[s.name] = &port{s.address, l}
 	}
 	return func() { p.commit(want, fresh) }, rollback, nil
+}
+
+// bind opens the address. One that another service has now changes hands without being closed: two services may swap.
+func (p *ports) bind(address string) (net.Listener, error) {
+	for _, o := range p.open {
+		if o.address != address {
+			continue
+		}
+		f, err := o.l.(*net.TCPListener).File()
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return net.FileListener(f)
+	}
+	return net.Listen("tcp", address)
 }
 
 func (p *ports) commit(want []service, fresh map[string]*port) {
@@ -66,16 +84,17 @@ func (p *ports) commit(want []service, fresh map[string]*port) {
 		}
 		p.open[s.name] = f
 		p.log.Info("listening", "port", s.name, "address", f.l.Addr().String())
-		go func() {
+		p.serving.Go(func() {
 			if err := s.serve(f.l); err != nil {
 				p.log.Error("port failed", "port", s.name, "address", s.address, "cause", err.Error())
 			}
-		}()
+		})
 	}
 }
 
-// close gives all of them up.
+// close gives all of them up, and returns when nobody serves any more.
 func (p *ports) close() {
+	defer p.serving.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, o := range p.open {

@@ -93,9 +93,30 @@ type Controller struct {
 	pools      map[string]*pool
 	snap       *topology.Snapshot
 	generation uint64 // of masters, over all groups
-	names      resolver
-	due        *time.Timer // the next thing that happens by itself
-	acceptLog  time.Time
+	clients    uint64 // sentinel and manager clients started so far: their ids in the inbox
+	names      *resolver
+	stats      *report.Stats // of this round, nil until somebody asks
+	due        *time.Timer   // the next thing that happens by itself
+	overdue    bool          // the data plane refused the last snapshot
+	accepting  complaint
+	applying   complaint
+
+	reloading sync.Mutex     // what is read first is taken over first
+	stopping  sync.WaitGroup // clients of pools that are gone
+}
+
+// complaint logs the same trouble once a minute.
+type complaint struct {
+	cause string
+	at    time.Time
+}
+
+func (k *complaint) due(cause string, now time.Time) bool {
+	if k.cause == cause && now.Sub(k.at) < time.Minute {
+		return false
+	}
+	k.cause, k.at = cause, now
+	return true
 }
 
 // Start takes over the first configuration. Its pools are bound when Start returns; an error names the one that cannot be.
@@ -107,21 +128,21 @@ func Start(opts Options, first *conf.Config) (*Controller, error) {
 		due: time.NewTimer(time.Hour),
 	}
 	c.box.wake = make(chan struct{}, 1)
-	c.names = resolver{ctl: c, lookup: opts.Resolve, hosts: map[string]*host{}}
-	if c.names.lookup == nil {
-		c.names.lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return defaultLookup(ctx, name)
-		}
+	c.names = newResolver(&c.box, opts.Resolve)
+	next, err := c.form(first)
+	if err == nil {
+		err = c.take(first, next)
 	}
-	if err := c.take(first); err != nil {
-		c.closePools()
+	if err != nil {
+		c.names.close()
 		return nil, err
 	}
+	c.loaded = c.started
 	go c.run()
 	return c, nil
 }
 
-// Close stops the control plane; the data plane goes on serving the last snapshot.
+// Close stops the control plane; the data plane goes on serving the last snapshot, in which nothing is paused.
 func (c *Controller) Close() {
 	c.once.Do(func() { close(c.quit) })
 	<-c.done
@@ -130,53 +151,76 @@ func (c *Controller) Close() {
 // run is the control goroutine.
 func (c *Controller) run() {
 	defer close(c.done)
-	defer c.closePools()
+	defer c.stopping.Wait()
+	defer c.names.close()
 	for {
 		c.settle(time.Now())
 		select {
 		case <-c.quit:
+			c.end()
 			return
 		case <-c.box.wake:
 		case <-c.due.C:
 		}
-		b := c.box.take()
-		now := time.Now()
-		for name, v := range b.views {
-			if p := c.pools[name]; p != nil && p.sentinels != nil {
-				p.view = v
-			}
-		}
-		for name, t := range b.topologies {
-			if p := c.pools[name]; p != nil && p.manager != nil {
-				c.adopt(p, t)
-			}
-		}
-		for _, ev := range b.events {
-			c.notice(ev, now)
-		}
-		for _, f := range b.calls {
-			f()
-		}
+		c.round(c.box.take(), time.Now())
 	}
 }
 
-func (c *Controller) closePools() {
+// round acts on what has been told since the last one.
+func (c *Controller) round(b batch, now time.Time) {
+	c.stats = nil
+	c.each("", func(p *pool) {
+		if v := b.views[p.sentinelsID]; v != nil {
+			p.view = v
+		}
+		if t, ok := b.topologies[p.managerID]; ok {
+			c.adopt(p, t)
+		}
+	})
+	for _, ev := range b.inOrder() {
+		c.notice(ev, now)
+	}
+	for _, f := range b.calls {
+		f()
+	}
+}
+
+// end releases what only this goroutine could release, and stops every client.
+func (c *Controller) end() {
+	for _, p := range c.pools {
+		for _, g := range p.order {
+			g.paused = nil
+		}
+	}
+	c.settle(time.Now())
 	for _, p := range c.pools {
 		p.stop()
 	}
 }
 
-// ask runs f on the control goroutine and waits for it; false if control has ended.
-func (c *Controller) ask(f func()) bool {
+// ask runs f on the control goroutine and waits for it: errStopped if control has ended, errBusy if too many wait already.
+func (c *Controller) ask(f func()) error { return c.wait(f, c.box.call) }
+
+// insist is ask for what follows up something that was begun: it is never refused for being one too many.
+func (c *Controller) insist(f func()) error {
+	return c.wait(f, func(f func()) bool { c.box.must(f); return true })
+}
+
+func (c *Controller) wait(f func(), queue func(func()) bool) error {
 	finished := make(chan struct{})
-	if !c.box.call(func() { f(); close(finished) }) {
-		return false
+	if !queue(func() { f(); close(finished) }) {
+		return errBusy
 	}
 	select {
 	case <-finished:
-		return true
+		return nil
 	case <-c.done:
-		return false
+	}
+	select {
+	case <-finished: // in the last round
+		return nil
+	default:
+		return errStopped
 	}
 }
 
@@ -186,8 +230,7 @@ func (c *Controller) Notice(ev report.Event) { c.box.event(ev) }
 // notice acts on an event: it is a hint to look again, never a decision.
 func (c *Controller) notice(ev report.Event, now time.Time) {
 	if ev.Kind == report.EventAcceptFailed {
-		if now.Sub(c.acceptLog) > time.Minute {
-			c.acceptLog = now
+		if c.accepting.due(ev.Cause, now) {
 			c.log.Error("cannot accept connections: raise the limit of open files or lower limits.max_clients", "pool", ev.Pool, "cause", ev.Cause)
 		}
 		return
@@ -201,95 +244,19 @@ func (c *Controller) notice(ev report.Event, now time.Time) {
 		return // of a master that is history
 	}
 	c.log.Debug("data plane", "event", ev.Kind.String(), "pool", ev.Pool, "group", ev.Group, "master", ev.Master, "cause", ev.Cause)
+	cause := ev.Cause
 	switch ev.Kind {
 	case report.EventLinkUp:
-		g.failures = 0
+		g.trouble = ""
 		return
 	case report.EventDialFailed:
 		c.names.refresh(g.host, now)
+	case report.EventTimeout:
+		cause = "requests to it time out" // without the event's count, which would make each a snapshot of its own
 	}
 	if p.sentinels != nil {
-		p.sentinels.Suspect(ev.Group, ev.Cause)
+		p.sentinels.Suspect(ev.Group, cause)
 		return
 	}
-	c.countFailure(p, g, ev.Cause, now)
-}
-
-// inbox collects what others tell control. Views, topologies and events are coalesced, so it is bounded by the number of
-// pools and groups; calls are bounded by who makes them (the admin port's connections, the pools' lookups).
-type inbox struct {
-	mu     sync.Mutex
-	wake   chan struct{}
-	items  batch
-	closed bool
-}
-
-type batch struct {
-	views      map[string]*sentinelclient.View
-	topologies map[string]managerclient.Topology
-	events     map[eventKey]report.Event
-	calls      []func()
-}
-
-type eventKey struct {
-	pool, group string
-	kind        report.EventKind
-}
-
-func (b *inbox) take() batch {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	items := b.items
-	b.items = batch{}
-	return items
-}
-
-func (b *inbox) put(f func(*batch)) {
-	b.mu.Lock()
-	f(&b.items)
-	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (b *inbox) view(v *sentinelclient.View) {
-	b.put(func(i *batch) {
-		if i.views == nil {
-			i.views = map[string]*sentinelclient.View{}
-		}
-		i.views[v.Pool] = v
-	})
-}
-
-func (b *inbox) topology(pool string, t managerclient.Topology) {
-	b.put(func(i *batch) {
-		if i.topologies == nil {
-			i.topologies = map[string]managerclient.Topology{}
-		}
-		i.topologies[pool] = t
-	})
-}
-
-func (b *inbox) event(ev report.Event) {
-	b.put(func(i *batch) {
-		if i.events == nil {
-			i.events = map[eventKey]report.Event{}
-		}
-		i.events[eventKey{ev.Pool, ev.Group, ev.Kind}] = ev
-	})
-}
-
-// maxCalls bounds the calls that wait: beyond it a caller is refused.
-const maxCalls = 4096
-
-func (b *inbox) call(f func()) bool {
-	accepted := true
-	b.put(func(i *batch) {
-		if accepted = len(i.calls) < maxCalls; accepted {
-			i.calls = append(i.calls, f)
-		}
-	})
-	return accepted
+	c.countFailure(p, g, cause, now)
 }

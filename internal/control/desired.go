@@ -1,7 +1,6 @@
 package control
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -13,23 +12,28 @@ import (
 // in it differs.
 func (c *Controller) settle(now time.Time) {
 	used := map[string]bool{}
-	for _, p := range c.pools {
+	c.each("", func(p *pool) {
 		c.follow(p, now)
 		for _, g := range p.order {
 			used[g.host] = true
 		}
-	}
+	})
 	c.names.keep(used)
-	next := c.desired()
-	if next != nil {
+	c.overdue = false
+	if next := c.desired(now); next != nil {
 		if err := c.opts.Plane.Apply(next); err != nil {
 			// Only a listener can fail, and those were bound when the configuration was taken.
-			c.log.Error("the data plane refused a snapshot", "serial", next.Serial, "cause", err.Error())
+			c.overdue = true
+			if c.applying.due(err.Error(), now) {
+				c.log.Error("the data plane refused a snapshot", "serial", next.Serial, "cause", err.Error())
+			}
 		} else {
 			c.snap = next
 		}
 	}
-	c.applied(now)
+	if !c.overdue {
+		c.served()
+	}
 	c.schedule(now)
 }
 
@@ -37,40 +41,56 @@ func (c *Controller) settle(now time.Time) {
 func (c *Controller) follow(p *pool, now time.Time) {
 	for _, g := range p.order {
 		if g.server != nil {
-			if !g.ejectedUntil.IsZero() && !now.Before(g.ejectedUntil) {
-				g.ejectedUntil = time.Time{}
-				c.log.Info("server back in the ring", "pool", p.name, "group", g.name)
-			}
 			c.followServer(g, now)
-			continue
+		} else {
+			c.followSentinels(g, now)
 		}
-		c.followSentinels(g, now)
 	}
 	if p.conf.Source() == conf.SourceServers {
 		p.eject()
 	}
-	p.assess(c, now)
+	p.assess(now)
 }
 
+// rewordEvery is how often a pool may be applied again for nothing but other words in its reasons: while every sentinel is
+// dialed in turn, each tells another one.
+const rewordEvery = time.Second
+
 // desired builds the next snapshot, sharing what has not changed; nil if nothing has.
-func (c *Controller) desired() *topology.Snapshot {
+func (c *Controller) desired(now time.Time) *topology.Snapshot {
 	limits := topology.Limits{MaxClients: c.conf.Limits.MaxClients, Memory: int64(c.conf.Limits.Memory)}
 	next := &topology.Snapshot{Serial: c.snap.Serial + 1, Limits: limits}
 	changed := limits != c.snap.Limits || len(c.pools) != len(c.snap.Pools)
-	for _, name := range slices.Sorted(maps.Keys(c.pools)) {
-		p := c.pools[name]
+	c.each("", func(p *pool) {
 		t := p.topology()
-		if old := c.snap.Pool(name); old != nil && same(old, t) {
+		if old := c.snap.Pool(p.name); old != nil && p.keeps(old, t, now) {
 			t = old
 		} else {
 			changed = true
 		}
 		next.Pools = append(next.Pools, t)
-	}
+	})
 	if !changed {
 		return nil
 	}
 	return next
+}
+
+// keeps reports whether the pool is served well enough as it is.
+func (p *pool) keeps(old, next *topology.Pool, now time.Time) bool {
+	p.reword = time.Time{}
+	switch {
+	case !alike(old, next):
+		p.worded = now
+		return false
+	case sameWords(old, next):
+		return true
+	case now.Sub(p.worded) < rewordEvery:
+		p.reword = p.worded.Add(rewordEvery)
+		return true
+	}
+	p.worded = now
+	return false
 }
 
 // topology is the pool as the data plane is to have it.
@@ -83,8 +103,8 @@ func (p *pool) topology() *topology.Pool {
 	t.Access, t.Reason = p.access()
 	for _, g := range p.order {
 		hold, cause := g.hold != "", g.hold
-		if g.paused != "" {
-			hold, cause = true, g.paused
+		if g.paused != nil {
+			hold, cause = true, g.paused.why
 		}
 		t.Groups = append(t.Groups, &topology.Group{Name: g.name, Master: g.master, Access: g.access, Reason: g.reason, Hold: hold, Cause: cause})
 	}
@@ -126,63 +146,58 @@ func (p *pool) managerCause() string {
 	return "the manager has not answered yet"
 }
 
-// same compares two pools by value.
-func same(a, b *topology.Pool) bool {
-	if a.Name != b.Name || a.Listen != b.Listen || a.Settings != b.Settings || a.Ring != b.Ring || a.Access != b.Access || a.Reason != b.Reason || len(a.Groups) != len(b.Groups) {
+// alike compares two pools by value, but for the words of their reasons.
+func alike(a, b *topology.Pool) bool {
+	if a.Name != b.Name || a.Listen != b.Listen || a.Settings != b.Settings || a.Ring != b.Ring || a.Access != b.Access || len(a.Groups) != len(b.Groups) {
 		return false
 	}
 	for i, g := range a.Groups {
-		if !sameGroup(g, b.Groups[i]) {
+		if !alikeGroup(g, b.Groups[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func sameGroup(a, b *topology.Group) bool {
+func alikeGroup(a, b *topology.Group) bool {
 	m, n := &a.Master, &b.Master
-	return a.Name == b.Name && a.Access == b.Access && a.Reason == b.Reason && a.Hold == b.Hold && a.Cause == b.Cause &&
+	return a.Name == b.Name && a.Access == b.Access && a.Hold == b.Hold &&
 		m.Name == n.Name && m.Path == n.Path && m.Generation == n.Generation && m.Epoch == n.Epoch && slices.Equal(m.Addrs, n.Addrs)
 }
 
-// applied notes that every loop serves what is known now.
-func (c *Controller) applied(now time.Time) {
-	for _, p := range c.pools {
-		if p.waiting != 0 && p.manager != nil {
-			p.manager.Applied(p.waiting)
-			p.waiting = 0
-		}
-		for _, g := range p.order {
-			if g.applied || !g.master.Known() {
-				continue
-			}
-			g.applied = true
-			if g.switchedAt.IsZero() || g.firstSign.IsZero() {
-				continue
-			}
-			g.took = time.Since(g.firstSign)
-			if g.hold == "" {
-				g.firstSign = time.Time{}
-			}
-			c.log.Info("switch applied", "pool", p.name, "group", g.name, "master", g.master.Name, "generation", g.master.Generation, "took-ms", g.took.Milliseconds())
+// sameWords compares the reasons of two pools that are alike.
+func sameWords(a, b *topology.Pool) bool {
+	for i, g := range a.Groups {
+		if g.Reason != b.Groups[i].Reason || g.Cause != b.Groups[i].Cause {
+			return false
 		}
 	}
+	return a.Reason == b.Reason
 }
 
 // schedule sets the timer for what happens without an event: a server that comes back into the ring, a name to ask again.
 func (c *Controller) schedule(now time.Time) {
 	next := time.Hour
+	soonest := func(t time.Time) { next = min(next, max(t.Sub(now), time.Millisecond)) }
 	if c.names.pending() {
-		next = lookupEvery
+		next = min(next, lookupEvery)
+	}
+	if c.overdue {
+		next = min(next, applyAgain)
 	}
 	for _, p := range c.pools {
 		for _, g := range p.order {
 			if !g.ejectedUntil.IsZero() {
-				next = min(next, max(g.ejectedUntil.Sub(now), time.Millisecond))
+				soonest(g.ejectedUntil)
+			} else if g.trouble != "" && g.server != nil {
+				soonest(g.lookAt)
 			}
 		}
 		if now.Before(p.patience) {
-			next = min(next, p.patience.Sub(now))
+			soonest(p.patience)
+		}
+		if !p.reword.IsZero() {
+			soonest(p.reword)
 		}
 		if len(p.order) == 0 {
 			next = min(next, time.Second) // the reason it gives changes with the manager's state
@@ -191,50 +206,5 @@ func (c *Controller) schedule(now time.Time) {
 	c.due.Reset(next)
 }
 
-// assess is the state of the pool for the console.
-func (p *pool) assess(c *Controller, now time.Time) {
-	state, cause := "up", ""
-	access, reason := p.access()
-	up, refused, paused, fresh := 0, 0, 0, 0
-	for _, g := range p.order {
-		switch {
-		case g.paused != "":
-			paused++
-		case g.access == topology.Reject:
-			refused++
-		case g.state == "up":
-			up++
-		}
-		if !g.master.Known() {
-			fresh++
-		}
-		if cause == "" && g.state != "up" {
-			cause = "group '" + g.name + "': " + g.cause
-		}
-	}
-	switch n := len(p.order); {
-	case n == 0:
-		state, cause = "loading", reason
-	case access == topology.Reject:
-		state, cause = "rejecting", reason
-	case refused == n:
-		state = "rejecting"
-	case paused == n:
-		state = "paused"
-	case fresh == n:
-		state = "loading"
-	case up < n:
-		state = "degraded"
-	default:
-		cause = ""
-	}
-	if p.state != state {
-		level := c.log.Info
-		if state == "rejecting" || state == "degraded" {
-			level = c.log.Warn
-		}
-		level("pool state changed", "pool", p.name, "from", p.state, "to", state, "cause", cause)
-		p.state, p.since = state, now
-	}
-	p.cause = cause
-}
+// applyAgain is how soon a snapshot that was refused is tried again.
+const applyAgain = time.Second

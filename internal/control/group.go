@@ -1,9 +1,7 @@
 package control
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"respgate/conf"
@@ -22,8 +20,8 @@ type group struct {
 	source string // sentinel, operator or file: where master came from
 	hold   string // why requests wait, empty if they do not
 	access topology.Access
-	reason string
-	paused string // an operator's switch is under way: its description
+	reason string // of access, empty with Serve
+	paused *pause // an operator's switch is under way
 
 	state string // of PROXY MASTERS
 	cause string
@@ -33,58 +31,41 @@ type group struct {
 	switches   uint64
 	switchedAt time.Time
 	took       time.Duration
-	applied    bool // the master is in a snapshot that every loop serves
+	told       told
 
-	failures     int // of a server in a fixed list, in a row
-	ejectedUntil time.Time
+	// Of a server in a fixed list:
+	failures     int       // without an answer in between
+	answered     uint64    // counter of answers at the last failure
+	trouble      string    // the last failure, until it has answered or was connected to again
+	lookAt       time.Time // when to look whether it has answered
+	ejectedUntil time.Time // zero while it is in the ring
+	ejectedFor   string
+}
+
+// pause is one operator's hold on a group. Its identity tells it from a later one.
+type pause struct{ why string }
+
+// told is what was logged of a group last, when every loop served it.
+type told struct {
+	generation uint64
+	master     string
+	state      string
+	ejected    bool
 }
 
 func newGroup(p *pool, name string) *group {
-	return &group{name: name, pool: p, state: "resolving", cause: "nothing is known of it yet", since: time.Now()}
+	return &group{name: name, pool: p, state: "resolving", cause: "nothing is known of it yet", since: time.Now(), told: told{state: "resolving"}}
 }
 
-// become is the only way to another state. A change in a fixed list is logged here; those of a sentinel pool are logged
-// where they are found, by the sentinel client.
-func (g *group) become(state, cause string, c *Controller, now time.Time) {
-	old := g.state
+// applied reports whether every loop serves the group's master.
+func (g *group) applied() bool { return g.told.generation == g.master.Generation }
+
+// become is the only way to another state.
+func (g *group) become(state, cause string, now time.Time) {
+	if g.state != state {
+		g.since = now
+	}
 	g.state, g.cause = state, cause
-	if old == state {
-		return
-	}
-	g.since = now
-	level := slog.LevelDebug
-	if g.server != nil {
-		level = slog.LevelInfo
-		if state != "up" {
-			level = slog.LevelWarn
-		}
-	}
-	c.log.Log(context.Background(), level, "group serves", "pool", g.pool.name, "group", g.name, "master", g.master.Name, "from", old, "to", state, "cause", cause)
-}
-
-// followServer is a group of a fixed list: the file is its only source.
-func (c *Controller) followServer(g *group, now time.Time) {
-	s := g.server
-	next := topology.Master{Name: s.Address(), Path: s.Path}
-	if s.Path == "" {
-		addrs, err := c.names.addrs(s.Host, s.Port, now)
-		if err != nil {
-			g.hold = err.Error()
-			g.become("resolving", err.Error(), c, now)
-			return
-		}
-		next.Addrs = addrs
-	}
-	g.hold = ""
-	c.point(g, next, "file", now)
-	switch {
-	case !g.ejectedUntil.IsZero():
-		g.become("none", fmt.Sprintf("ejected until %s after %d failures in a row", g.ejectedUntil.Format(time.TimeOnly), c.failureLimit(g.pool)), c, now)
-	case g.failures > 0:
-		g.become("suspect", g.cause, c, now)
-	default:
-		g.become("up", "", c, now)
-	}
 }
 
 // point gives the group its master. A new generation voids every link to the one before.
@@ -96,18 +77,19 @@ func (c *Controller) point(g *group, next topology.Master, source string, now ti
 	}
 	c.generation++
 	next.Generation = c.generation
-	g.master, g.source, g.applied = next, source, false
-	if old.Name == "" {
-		c.log.Info("master found", "pool", g.pool.name, "group", g.name, "master", next.Name, "epoch", next.Epoch, "source", source)
-		g.firstSign = time.Time{}
-		return
+	g.master, g.source = next, source
+	if old.Name != "" {
+		g.switches++
+		g.switchedAt = now
 	}
-	g.switches++
-	g.switchedAt = now
-	if g.firstSign.IsZero() {
-		g.firstSign = now
+}
+
+// forget takes the group's master away: its source does not name it any more.
+func (c *Controller) forget(g *group) {
+	if g.master.Name != "" {
+		c.generation++
+		g.master, g.source = topology.Master{Generation: c.generation}, ""
 	}
-	c.log.Warn("master switched", "pool", g.pool.name, "group", g.name, "old", old.Name, "new", next.Name, "epoch", next.Epoch, "source", source)
 }
 
 // followSentinels is a group of a sentinel pool: what its sentinels say now becomes what is served.
@@ -115,22 +97,26 @@ func (c *Controller) followSentinels(g *group, now time.Time) {
 	p := g.pool
 	g.access, g.reason = topology.Serve, ""
 	if p.view == nil {
+		c.forget(g)
 		g.hold = "its sentinels have not been asked yet"
-		g.become("resolving", g.hold, c, now)
+		g.become("resolving", g.hold, now)
 		return
 	}
 	v, known := p.view.Groups[g.name]
 	if !known {
+		c.forget(g)
 		g.hold = "its sentinels have not been asked for it yet"
-		g.become("resolving", g.hold, c, now)
+		g.become("resolving", g.hold, now)
 		return
 	}
-	if !v.Master.IsZero() {
+	if v.Master.IsZero() {
+		c.forget(g)
+	} else {
 		g.host = v.Master.Host
 		addrs, err := c.names.addrs(v.Master.Host, v.Master.Port, now)
 		if err != nil {
 			g.wait(err.Error(), now)
-			g.become("resolving", err.Error(), c, now)
+			g.become("resolving", err.Error(), now)
 			return
 		}
 		source := "sentinel"
@@ -139,50 +125,52 @@ func (c *Controller) followSentinels(g *group, now time.Time) {
 		}
 		c.point(g, topology.Master{Name: v.Master.String(), Addrs: addrs, Epoch: v.Epoch}, source, now)
 	}
-	c.judge(g, v, now)
+	g.judge(v, now)
 }
 
 // judge decides whether the group's requests go out, wait, or are refused.
-func (c *Controller) judge(g *group, v sentinelclient.GroupView, now time.Time) {
+func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 	p := g.pool
 	switch {
 	case !g.master.Known():
-		c.masterless(g, v, now)
+		g.masterless(v, now)
 		return
 	case v.Failover != "":
 		g.wait("a failover is under way: "+v.Failover, now)
-		g.become("holding", g.hold, c, now)
+		g.become("holding", g.hold, now)
 		return
 	case v.State == sentinelclient.GroupVerifying, v.State == sentinelclient.GroupSuspect:
 		g.wait(v.Cause, now)
-		g.become(v.State.String(), v.Cause, c, now)
+		g.become(v.State.String(), v.Cause, now)
 	case v.State == sentinelclient.GroupUp:
 		g.hold, g.firstSign = "", g.keepSign()
-		g.become("up", v.Cause, c, now)
+		g.become("up", v.Cause, now)
 	default:
 		g.wait(v.Cause, now)
-		g.become(v.State.String(), v.Cause, c, now)
+		g.become(v.State.String(), v.Cause, now)
 	}
 	if v.Authority {
 		return
-	}
-	g.reason = fmt.Sprintf("authority over its master %s was lost: no majority of its sentinels and none of its replicas vouches for it", g.master.Name)
-	if p.view.Cause != "" {
-		g.reason += ": " + p.view.Cause
 	}
 	switch p.conf.OnAuthorityLost {
 	case conf.AuthorityReject:
 		g.access = topology.Reject
 	case conf.AuthorityFence:
 		g.access = topology.Fence
+	default:
+		return
+	}
+	g.reason = fmt.Sprintf("authority over its master %s was lost: no majority of its sentinels and none of its replicas vouches for it", g.master.Name)
+	if p.view.Cause != "" {
+		g.reason += ": " + p.view.Cause
 	}
 }
 
 // masterless is a group without any master: requests wait while an answer may still come, and after one interaction's time
 // they are refused at once when the sentinels are out of reach or say that there is none.
-func (c *Controller) masterless(g *group, v sentinelclient.GroupView, now time.Time) {
+func (g *group) masterless(v sentinelclient.GroupView, now time.Time) {
 	g.hold = v.Cause
-	g.become(v.State.String(), v.Cause, c, now)
+	g.become(v.State.String(), v.Cause, now)
 	switch {
 	case now.Before(g.pool.patience):
 	case !g.pool.view.Ready && g.pool.view.Cause != "":
@@ -202,23 +190,8 @@ func (g *group) wait(why string, now time.Time) {
 
 // keepSign keeps the first sign until the switch it led to has been applied.
 func (g *group) keepSign() time.Time {
-	if g.applied {
+	if g.applied() {
 		return time.Time{}
 	}
 	return g.firstSign
-}
-
-// failureLimit is after how many failures in a row a server is ejected.
-func (c *Controller) failureLimit(p *pool) int { return max(p.conf.ServerFailureLimit, 1) }
-
-// countFailure notes a failure of a server in a fixed list; with auto_eject_hosts it leaves the ring for a while.
-func (c *Controller) countFailure(p *pool, g *group, cause string, now time.Time) {
-	g.failures++
-	g.cause = cause
-	if !p.conf.AutoEjectHosts || g.failures < c.failureLimit(p) || !g.ejectedUntil.IsZero() {
-		return
-	}
-	g.failures = 0
-	g.ejectedUntil = now.Add(p.conf.ServerRetryTimeout)
-	c.log.Warn("server ejected", "pool", p.name, "group", g.name, "until", g.ejectedUntil, "cause", cause)
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -21,25 +22,35 @@ type pool struct {
 	sentinels Sentinels // nil in a pool with a fixed list, and before a manager has told any
 	manager   Manager   // nil unless the pool has one
 	view      *sentinelclient.View
-	told      managerclient.Topology // the manager's, in force; Version 0 before the first
-	waiting   uint64                 // version that is to be reported when it has been applied
-	groups    map[string]*group
-	order     []*group // as the ring has them
-	ring      *shard.Ring
-	ringOf    shard.Config // that ring was built from
+
+	sentinelsID, managerID uint64 // of these clients in the inbox; 0 = there is none
+
+	told    managerclient.Topology // the manager's, in force; Version 0 before the first
+	waiting uint64                 // version that is to be reported when it has been applied
+	groups  map[string]*group
+	order   []*group // as the ring has them
+	ring    *shard.Ring
+	ringOf  shard.Config // that ring was built from
 
 	patience time.Time // until then the sentinels may be expected to answer for the first time
 
-	state string // of PROXY POOLS
-	cause string
-	since time.Time
+	state     string // of PROXY POOLS
+	cause     string
+	since     time.Time
+	toldState string // that was logged last
+
+	worded time.Time // when it was applied last
+	reword time.Time // when words that changed since are due; zero if none did
 }
 
 // start begins whatever the pool learns its groups from. Called when its port is bound.
 func (c *Controller) start(p *pool) {
 	switch p.conf.Source() {
 	case conf.SourceManager:
-		p.manager = c.opts.StartManager(managerConfig(c.conf, p), func(t managerclient.Topology) { c.box.topology(p.name, t) })
+		c.clients++
+		id := c.clients
+		p.managerID = id
+		p.manager = c.opts.StartManager(managerConfig(c.conf, p), func(t managerclient.Topology) { c.box.topology(id, t) })
 	case conf.SourceFile:
 		c.watch(p)
 	}
@@ -53,18 +64,19 @@ func (c *Controller) watch(p *pool) {
 		return
 	}
 	p.patience = time.Now().Add(p.conf.SentinelTimeout)
-	p.sentinels = c.opts.StartSentinels(cfg, c.box.view)
+	c.clients++
+	id := c.clients
+	p.sentinelsID = id
+	p.sentinels = c.opts.StartSentinels(cfg, func(v *sentinelclient.View) { c.box.view(id, v) })
 }
 
 // stop ends the pool's clients. Its port and links are the data plane's.
 func (p *pool) stop() {
 	if p.manager != nil {
 		p.manager.Close()
-		p.manager = nil
 	}
 	if p.sentinels != nil {
 		p.sentinels.Close()
-		p.sentinels = nil
 	}
 }
 
@@ -123,14 +135,19 @@ func (c *Controller) listeners() (out []sentinelclient.Address) {
 		}
 	}
 	add(c.conf.Admin.Listen)
+	add(c.conf.Metrics.Listen)
+	add(c.conf.Metrics.TwemproxyStats)
 	return out
 }
 
 // adopt takes a manager's topology: all of it, or none.
 func (c *Controller) adopt(p *pool, t managerclient.Topology) {
-	hash, tag, dist, err := sharding(p.conf, t.Settings)
+	cfg, err := placement(p.conf, t)
 	if err == nil {
-		err = p.shape(groupsOf(t), hash, tag, dist, c)
+		err = checkSentinels(t)
+	}
+	if err == nil {
+		err = p.shape(cfg)
 	}
 	if err != nil {
 		c.log.Error("topology of the manager refused", "pool", p.name, "manager", t.Manager, "version", t.Version, "cause", err.Error())
@@ -142,94 +159,105 @@ func (c *Controller) adopt(p *pool, t managerclient.Topology) {
 	c.watch(p)
 }
 
-func groupsOf(t managerclient.Topology) []conf.Group {
-	out := make([]conf.Group, len(t.Groups))
-	for i, g := range t.Groups {
-		out[i] = conf.Group{Name: g.Name, Weight: max(g.Weight, 1)}
+// checkSentinels holds that each can be watched: one that is left out would make a majority of the others.
+func checkSentinels(t managerclient.Topology) error {
+	for _, s := range t.Sentinels {
+		if _, err := sentinelclient.ParseAddress(s); err != nil {
+			return fmt.Errorf("sentinel %s: %w", s, err)
+		}
 	}
-	return out
+	return nil
 }
 
-// sharding is how keys are placed: the file's choice, which the manager's settings may overrule so that a fleet shards alike.
-func sharding(p *conf.Pool, settings map[string]string) (shard.Hash, string, shard.Distribution, error) {
-	hash, tag, dist := p.Hash, p.HashTag, p.Distribution
+// placement is how a manager's topology places keys: its groups, and the file's choices, which its settings may overrule so
+// that a fleet shards alike.
+func placement(p *conf.Pool, t managerclient.Topology) (shard.Config, error) {
+	cfg := shard.Config{Hash: p.Hash, Tag: p.HashTag, Distribution: p.Distribution}
+	for _, g := range t.Groups {
+		cfg.Nodes = append(cfg.Nodes, shard.Node{Name: g.Name, Weight: max(g.Weight, 1)})
+	}
 	var err error
-	for key, value := range settings {
-		switch key {
+	for _, key := range slices.Sorted(maps.Keys(t.Settings)) {
+		switch value := t.Settings[key]; key {
 		case "hash":
-			hash, err = shard.ParseHash(value)
+			cfg.Hash, err = shard.ParseHash(value)
 		case "distribution":
-			dist, err = shard.ParseDistribution(value)
+			cfg.Distribution, err = shard.ParseDistribution(value)
 		case "hash_tag":
-			tag = value
+			cfg.Tag = value
 		default:
 			err = fmt.Errorf("unknown setting %q: hash, hash_tag and distribution can be set by a manager", key)
 		}
 		if err != nil {
-			return 0, "", 0, err
+			return cfg, err
 		}
 	}
-	return hash, tag, dist, nil
+	return cfg, nil
 }
 
-// shape makes the pool's groups and ring; groups that stay keep what is known of them. On an error nothing changes.
-func (p *pool) shape(list []conf.Group, hash shard.Hash, tag string, dist shard.Distribution, c *Controller) error {
-	nodes := make([]shard.Node, len(list))
-	for i, g := range list {
-		nodes[i] = shard.Node{Name: g.Name, Weight: g.Weight}
+// form makes the groups and the ring of a pool from its configuration and, if there is one, its manager's topology.
+func (p *pool) form() error {
+	cfg := shard.Config{Hash: p.conf.Hash, Tag: p.conf.HashTag, Distribution: p.conf.Distribution}
+	switch p.conf.Source() {
+	case conf.SourceServers:
+		return p.shapeServers(cfg)
+	case conf.SourceFile:
+		for _, g := range p.conf.Groups {
+			cfg.Nodes = append(cfg.Nodes, shard.Node{Name: g.Name, Weight: g.Weight})
+		}
+		return p.shape(cfg)
 	}
-	cfg := shard.Config{Hash: hash, Tag: tag, Distribution: dist, Nodes: nodes}
-	ring, err := shard.New(cfg)
+	if p.told.Version == 0 {
+		return nil
+	}
+	cfg, err := placement(p.conf, p.told)
 	if err != nil {
 		return err
 	}
-	groups, order := make(map[string]*group, len(list)), make([]*group, len(list))
-	for i, g := range list {
-		old := p.groups[g.Name]
-		if old == nil {
-			old = newGroup(p, g.Name)
+	return p.shape(cfg)
+}
+
+// shape makes the pool's groups and ring; groups that stay keep what is known of them, and so does a ring that would come out
+// the same. On an error nothing changes.
+func (p *pool) shape(cfg shard.Config) error {
+	if p.ring == nil || !samePlacement(cfg, p.ringOf) {
+		ring, err := shard.New(cfg)
+		if err != nil {
+			return err
 		}
-		groups[g.Name], order[i] = old, old
+		p.ring, p.ringOf = ring, cfg
 	}
-	p.groups, p.order, p.ring, p.ringOf = groups, order, ring, cfg
+	groups, order := make(map[string]*group, len(cfg.Nodes)), make([]*group, len(cfg.Nodes))
+	for i, n := range cfg.Nodes {
+		g := p.groups[n.Name]
+		if g == nil {
+			g = newGroup(p, n.Name)
+		}
+		groups[n.Name], order[i] = g, g
+	}
+	p.groups, p.order = groups, order
 	return nil
+}
+
+// samePlacement reports whether two rings place keys alike as long as nobody is ejected.
+func samePlacement(a, b shard.Config) bool {
+	return a.Hash == b.Hash && a.Tag == b.Tag && a.Distribution == b.Distribution &&
+		slices.EqualFunc(a.Nodes, b.Nodes, func(x, y shard.Node) bool { return x.Name == y.Name && x.Weight == y.Weight })
 }
 
 // shapeServers is shape for a fixed list: each server is a group of its own, named as twemproxy hashes it.
-func (p *pool) shapeServers(c *Controller) error {
-	list := make([]conf.Group, len(p.conf.Servers))
-	for i, s := range p.conf.Servers {
-		list[i] = conf.Group{Name: s.HashName(), Weight: s.Weight}
+func (p *pool) shapeServers(cfg shard.Config) error {
+	for _, s := range p.conf.Servers {
+		cfg.Nodes = append(cfg.Nodes, shard.Node{Name: s.HashName(), Weight: s.Weight})
 	}
-	if err := p.shape(list, p.conf.Hash, p.conf.HashTag, p.conf.Distribution, c); err != nil {
+	if err := p.shape(cfg); err != nil {
 		return err
 	}
-	for i, s := range p.conf.Servers {
-		p.order[i].server = &p.conf.Servers[i]
-		p.order[i].host = s.Host
+	for i := range p.conf.Servers {
+		s := &p.conf.Servers[i]
+		p.order[i].server, p.order[i].host = s, s.Host
 	}
 	return nil
-}
-
-// eject rebuilds the ring when a server went out of it or came back.
-func (p *pool) eject() {
-	changed := false
-	nodes := slices.Clone(p.ringOf.Nodes)
-	for i, g := range p.order {
-		out := !g.ejectedUntil.IsZero()
-		changed = changed || nodes[i].Ejected != out
-		nodes[i].Ejected = out
-	}
-	if !changed {
-		return
-	}
-	cfg := p.ringOf
-	cfg.Nodes = nodes
-	ring, err := shard.New(cfg)
-	if err != nil {
-		return // the same nodes made a ring before
-	}
-	p.ring, p.ringOf = ring, cfg
 }
 
 // settings are the pool's choices for the data plane.

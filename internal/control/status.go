@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // view runs f on the control goroutine with the data plane's counters. The counters are taken first, on the caller's time.
 func (c *Controller) view(f func(st *report.Stats)) {
 	st := c.opts.Plane.Stats()
-	c.ask(func() { f(st) })
+	_ = c.ask(func() { f(st) }) // without a control plane there are no rows
 }
 
 // each calls f for the named pool, or for all in the order of their names.
@@ -28,12 +29,12 @@ func (c *Controller) each(name string, f func(p *pool)) {
 
 // HasPool and HasGroup are for the console's errors.
 func (c *Controller) HasPool(name string) (ok bool) {
-	c.ask(func() { ok = c.pools[name] != nil })
+	_ = c.ask(func() { ok = c.pools[name] != nil })
 	return ok
 }
 
 func (c *Controller) HasGroup(pool, group string) (ok bool) {
-	c.ask(func() {
+	_ = c.ask(func() {
 		if p := c.pools[pool]; p != nil {
 			ok = p.groups[group] != nil
 		}
@@ -88,8 +89,8 @@ func (p *pool) masterRow(g *group, st *report.Stats) status.Master {
 		Epoch: g.master.Epoch, Generation: g.master.Generation, Source: g.source,
 		Switches: g.switches, LastSwitch: g.switchedAt, SwitchTook: g.took, Authority: "none",
 	}
-	if g.paused != "" {
-		row.State, row.Cause = "holding", g.paused
+	if g.paused != nil {
+		row.State, row.Cause = "holding", g.paused.why
 	}
 	if p.view != nil {
 		if v, ok := p.view.Groups[g.name]; ok {
@@ -110,7 +111,7 @@ func (p *pool) masterRow(g *group, st *report.Stats) status.Master {
 
 // Sentinels are the rows of PROXY SENTINELS.
 func (c *Controller) Sentinels(name string) (rows []status.Sentinel) {
-	c.ask(func() {
+	_ = c.ask(func() {
 		c.each(name, func(p *pool) {
 			if p.sentinels == nil {
 				return
@@ -128,7 +129,7 @@ func (c *Controller) Sentinels(name string) (rows []status.Sentinel) {
 
 // Managers are the rows of PROXY MANAGER.
 func (c *Controller) Managers(name string) (rows []status.Manager) {
-	c.ask(func() {
+	_ = c.ask(func() {
 		c.each(name, func(p *pool) {
 			if p.manager == nil {
 				return
@@ -146,7 +147,7 @@ func (c *Controller) Managers(name string) (rows []status.Manager) {
 
 // Route says where keys go.
 func (c *Controller) Route(name string, keys []string) (rows []status.Route, err error) {
-	if !c.ask(func() {
+	stopped := c.ask(func() {
 		p := c.pools[name]
 		switch {
 		case p == nil:
@@ -164,10 +165,8 @@ func (c *Controller) Route(name string, keys []string) (rows []status.Route, err
 			}
 			rows = append(rows, row)
 		}
-	}) {
-		return nil, errStopped
-	}
-	return rows, err
+	})
+	return rows, errors.Join(stopped, err)
 }
 
 // Process is what PROXY INFO says of the process.
@@ -267,22 +266,25 @@ func (c *Controller) Totals() (rows []status.Totals) {
 	return rows
 }
 
-// Ready says whether every pool serves, and if not why, a line each; for /readyz and the service manager.
+// Ready says whether every pool serves, and if not why, a line each; for /readyz and the service manager. A pool that an
+// operator has paused serves in a moment.
 func (c *Controller) Ready() (causes []string) {
-	if !c.ask(func() {
+	if stopped := c.ask(func() {
 		c.each("", func(p *pool) {
-			if p.state != "up" && p.state != "degraded" {
+			switch p.state {
+			case "up", "degraded", "paused":
+			default:
 				causes = append(causes, "pool '"+p.name+"' is "+p.state+": "+p.cause)
 			}
 		})
-	}) {
-		return []string{errStopped.Error()}
+	}); stopped != nil {
+		return []string{stopped.Error()}
 	}
 	return causes
 }
 
 // Config is the configuration in force.
 func (c *Controller) Config() (cf *conf.Config) {
-	c.ask(func() { cf = c.conf })
+	_ = c.ask(func() { cf = c.conf })
 	return cf
 }
