@@ -79,7 +79,7 @@ func (g guide) parts() []part {
 			admin + " PROXY INFO pools         # and: masters, sentinels, manager, limits",
 			admin + " PROXY POOLS              # the same as maps, for scripts; and: MASTERS SENTINELS MANAGER",
 		}},
-		{"A planned switch-over (and back after some 15 s, when the old master has become a replica)", []string{
+		{"A planned switch-over (back not before some 15 s, when the old master has become a replica)", []string{
 			admin + " PROXY SWITCH lab g1",
 		}},
 		{"Kill the master of g1 while it is written to, from another terminal (it is started again after " + reviveIn.String() + ")", []string{
