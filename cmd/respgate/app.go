@@ -17,6 +17,7 @@ import (
 	"respgate/conf"
 	"respgate/engine"
 	"respgate/internal/control"
+	"respgate/internal/metrics"
 	"respgate/managerclient"
 	"respgate/sentinelclient"
 )
@@ -29,6 +30,8 @@ type app struct {
 	plane   *engine.Engine
 	ctl     atomic.Pointer[control.Controller]
 	console *admin.Server
+	metrics *metrics.Server
+	stats   *metrics.TwemproxyStats
 	ports   ports
 	watcher *conf.Watcher
 	ready   chan struct{} // closed when control is there: the ports answer from then on
@@ -78,6 +81,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 	}
 	var console console
 	a.console = admin.New(adminConfig(cf), &console, &console, a.log)
+	a.metrics, a.stats = metrics.NewServer(&console, a.log), metrics.NewTwemproxyStats(&console, a.log)
 	ctl, err := control.Start(control.Options{
 		Plane: a.plane, Log: a.log, Version: buildVersion(), Commands: engine.Commands(), Level: a.level,
 		Load:    func() (*conf.Config, error) { return conf.Load(a.file) },
@@ -113,6 +117,8 @@ func (a *app) start(cf *conf.Config) (err error) {
 func (a *app) prepare(_, next *conf.Config) (commit, rollback func(), err error) {
 	bind, rollback, err := a.ports.change([]service{
 		{"admin", next.Admin.Listen, a.whenReady(a.console.Serve)},
+		{"metrics", next.Metrics.Listen, a.whenReady(a.metrics.Serve)},
+		{"twemproxy-stats", next.Metrics.TwemproxyStats, a.whenReady(a.stats.Serve)},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -197,8 +203,8 @@ func (a *app) stop() {
 	if a.watcher != nil {
 		a.watcher.Close()
 	}
-	if err := a.console.Close(); err != nil {
-		a.log.Warn("closing the admin port", "cause", err.Error())
+	if err := errors.Join(a.console.Close(), a.metrics.Close(), a.stats.Close()); err != nil {
+		a.log.Warn("closing the ports", "cause", err.Error())
 	}
 	a.ctl.Load().Close()
 }
