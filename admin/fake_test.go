@@ -80,9 +80,9 @@ func (f *fakeProxy) Masters(pool, group string) []status.Master {
 	rows := only([]status.Master{
 		{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", Since: before(time.Hour), VerifiedAt: before(250 * time.Millisecond),
 			Epoch: 42, Generation: 7, Source: "sentinel", Switches: 2, LastSwitch: before(time.Minute), SwitchTook: 1377 * time.Millisecond,
-			Authority: "held", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000},
+			Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000},
 		{Pool: "cache", Group: "g2", Master: "127.0.0.1:6380", State: "up", Since: before(time.Hour), VerifiedAt: before(time.Second),
-			Epoch: 41, Generation: 1, Source: "sentinel", Authority: "held", LeaseUntil: noon.Add(4 * time.Second), Links: 2, Requests: 2000, Retried: 1, Failed: 2},
+			Epoch: 41, Generation: 1, Source: "sentinel", Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Links: 2, Requests: 2000, Retried: 1, Failed: 2},
 		{Pool: "sessions", Group: "s1", State: "resolving", Cause: "no sentinel knows s1", Since: before(1500 * time.Millisecond),
 			Source: "sentinel", Authority: "lost", LeaseUntil: before(time.Second), Held: 5, HeldBytes: 640, OldestHeld: 800 * time.Millisecond},
 	}, pool, func(m status.Master) string { return m.Pool })

@@ -1,7 +1,7 @@
 // Package topology is what the data plane serves: immutable snapshots of pools, their groups and each group's master.
 //
 // internal/control builds a Snapshot and hands it to the engine, which posts it to every event loop. From that moment on
-// nobody writes to it: a change is a new Snapshot that shares the parts that stayed (see Builder).
+// nobody writes to it: a change is a new Snapshot that shares the parts that stayed.
 //
 //	Snapshot ── Pool "cache" ── Ring (key -> index)
 //	         │               └─ Group "g1" ── Master 10.0.0.1:6379, generation 7

@@ -19,7 +19,7 @@ func (s *scrape) master(m status.Master) {
 	s.add(verified, timestamp(m.VerifiedAt), m.Pool, m.Group)
 	s.add(switches, float64(m.Switches), m.Pool, m.Group)
 	s.add(switchTook, m.SwitchTook.Seconds(), m.Pool, m.Group)
-	if m.Authority == "held" || m.Authority == "witnessed" || m.Authority == "lost" { // a group that sentinels watch
+	if m.Authority != "" && m.Authority != "none" { // a group that sentinels watch
 		s.add(authorityOK, oneIf(m.Authority != "lost"), m.Pool, m.Group)
 	}
 	if !m.LeaseUntil.IsZero() {

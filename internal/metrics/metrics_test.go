@@ -45,7 +45,7 @@ func newFake() *fake {
 		},
 		masters: []status.Master{
 			{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", VerifiedAt: before(time.Second), Epoch: 42, Switches: 2, SwitchTook: 1500 * time.Millisecond,
-				Authority: "held", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000, Failed: 1},
+				Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000, Failed: 1},
 			{Pool: "cache", Group: "g2", Master: "127.0.0.1:6380", State: "suspect", Authority: "none", Links: 2, Requests: 2000, Retried: 4},
 			{Pool: "sessions", Group: "s1", State: "resolving", Authority: "lost", LeaseUntil: before(time.Second), Held: 5, HeldBytes: 640, OldestHeld: 800 * time.Millisecond},
 		},

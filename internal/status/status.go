@@ -39,7 +39,7 @@ type Master struct {
 	Switches   uint64
 	LastSwitch time.Time
 	SwitchTook time.Duration // from the first sign to the snapshot applied
-	Authority  string        // held, witnessed, lost, none (no sentinel pool)
+	Authority  string        // who vouches for the master: sentinels, lease, replicas, no replica, operator; or lost; or none (no sentinel pool)
 	LeaseUntil time.Time
 	Held       int
 	HeldBytes  int64
