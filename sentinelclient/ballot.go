@@ -115,11 +115,24 @@ func (b *ballot) mostReplicas() int {
 	return n
 }
 
+// promisers are those whose promises count: the electorate. With one link at a
+// time also those that were left: what they said was about the master, not
+// about the link.
+func (b *ballot) promisers(single bool, f func(*voter)) {
+	if !single {
+		b.each(f)
+		return
+	}
+	for _, v := range b.voters {
+		f(v)
+	}
+}
+
 // contact is until when a majority was heard recently enough. One in tilt is
 // heard too: it has no vote, but what it says of a switch arrives.
-func (b *ballot) contact(poll, fixed time.Duration) time.Time {
+func (b *ballot) contact(single bool, poll, fixed time.Duration) time.Time {
 	var heard []promise
-	b.each(func(v *voter) {
+	b.promisers(single, func(v *voter) {
 		if !v.promised.Asked.IsZero() {
 			heard = append(heard, v.promised)
 		}
@@ -128,9 +141,9 @@ func (b *ballot) contact(poll, fixed time.Duration) time.Time {
 }
 
 // lease is until when no quorum can have found the master down.
-func (b *ballot) lease(master Address) time.Time {
+func (b *ballot) lease(single bool, master Address) time.Time {
 	var promises []promise
-	b.each(func(v *voter) {
+	b.promisers(single, func(v *voter) {
 		if v.master == master && !v.tilt && v.promised.Quorum > 0 {
 			promises = append(promises, v.promised)
 		}

@@ -91,8 +91,15 @@ func (m *Monitor) Verify(ctx context.Context, a Address) error {
 
 // Pin makes a node the master of a group, by the operator's choice and after
 // Verify, until a majority of the sentinels has a newer config-epoch than the
-// one known now.
+// one known now. The proxy itself and another group's master are refused.
 func (m *Monitor) Pin(group string, a Address) error {
+	var why string
+	if err := m.call(func() { why = m.pool.refusal(group, a) }); err != nil {
+		return err
+	}
+	if why != "" {
+		return fmt.Errorf("pool %s, group %s, node %v: %w: %s", m.poolName, group, a, ErrNotMaster, why)
+	}
 	return m.group(group, evPin{to: a})
 }
 

@@ -234,6 +234,8 @@ func (t tally) nobody() string {
 		return fmt.Sprintf("unknown master name: %d of %d sentinels do not know it", t.Unknown, t.Configured)
 	case t.Configured == 0:
 		return "no sentinel is configured"
+	case t.Configured == 1:
+		return "the sentinel in use does not answer"
 	}
 	return fmt.Sprintf("none of %d sentinels answers", t.Configured)
 }

@@ -103,8 +103,11 @@ func (g *group) Step(now time.Time, ev any) []action {
 		g.ballot.tilt(ev.link, ev.on)
 	case evElectorate:
 		g.ballot.elect(ev.members)
-	case evHint:
+	case evHint: // changes no fact that settle looks at, and comes in floods
 		g.onHint(now, ev.link, ev.event)
+		g.expire(now)
+		g.poll(now)
+		return g.out.take()
 	case evSuspect:
 		g.onSuspect(now, ev.cause)
 	case evReport:
@@ -398,12 +401,12 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 	case g.pinned:
 		return true, time.Time{}, "operator"
 	}
-	until, by = g.ballot.contact(g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
+	until, by = g.ballot.contact(g.cfg.single(), g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
 	if g.cfg.Lease == LeaseAuto {
 		if g.witnesses.none {
 			return true, time.Time{}, "no replica"
 		}
-		if end := g.ballot.lease(g.master); !now.Before(until) && end.After(until) {
+		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
 			until, by = end, "lease"
 		} else if end.After(until) {
 			until = end

@@ -13,9 +13,10 @@ import (
 // machines; every method may be called by any goroutine but the one that runs
 // deliver.
 type Monitor struct {
-	deliver func(*View)
-	log     *slog.Logger
-	now     func() time.Time
+	poolName string
+	deliver  func(*View)
+	log      *slog.Logger
+	now      func() time.Time
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -47,7 +48,7 @@ type Monitor struct {
 func Start(cfg Config, deliver func(*View), log *slog.Logger) *Monitor {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Monitor{
-		deliver: deliver, log: log.With(slog.String("pool", cfg.Pool)), now: time.Now,
+		poolName: cfg.Pool, deliver: deliver, log: log.With(slog.String("pool", cfg.Pool)), now: time.Now,
 		ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		events: make(chan wireEvent, 256), reports: make(chan nodeReport, 64),
 		calls: make(chan func()), poke: make(chan struct{}, 1),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -77,19 +78,21 @@ func (n *node) ask(ctx context.Context, q question) report {
 	defer cancel()
 	reused := n.conn != nil
 	r, err := n.exchange(ctx, q)
-	if err != nil && reused && ctx.Err() == nil {
+	if err != nil && reused && !errors.Is(err, os.ErrDeadlineExceeded) {
 		n.close()
 		r, err = n.exchange(ctx, q)
 	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errSelf):
+		r = report{Verdict: verdictOther, Cause: err.Error()}
+	case n.conn != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		r = report{Verdict: verdictUnreachable, Cause: fmt.Sprintf("no answer within %v", q.timeout)}
+	default:
+		r = report{Verdict: verdictUnreachable, Cause: tidy(err).Error()}
+	}
 	if err != nil {
 		n.close()
-		r = report{Verdict: verdictUnreachable, Cause: tidy(err).Error()}
-		if ctx.Err() != nil {
-			r.Cause = fmt.Sprintf("no answer within %v", q.timeout)
-		}
-		if errors.Is(err, errSelf) {
-			r = report{Verdict: verdictOther, Cause: err.Error()}
-		}
 	}
 	r.Asked = asked
 	return r

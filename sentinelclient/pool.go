@@ -129,14 +129,14 @@ func (p *pool) route(now time.Time, list []action) {
 			p.out.add(a)
 		case query:
 			for _, id := range p.linkIDs() {
-				list = append(list, p.links[id].Step(now, evQuery{group: a.group})...)
+				list = append(list, p.links[id].Step(now, evQuery(a))...)
 			}
 		case answered:
-			list = append(list, p.tell(now, a.answer.Group, evAnswer{link: a.link, answer: a.answer})...)
+			list = append(list, p.tell(now, a.answer.Group, evAnswer(a))...)
 		case heard:
-			list = append(list, p.tell(now, a.event.group, evHint{link: a.link, event: a.event})...)
+			list = append(list, p.tell(now, a.event.group, evHint(a))...)
 		case tilted:
-			list = append(list, p.tellAll(now, evVoterTilt{link: a.link, on: a.on})...)
+			list = append(list, p.tellAll(now, evVoterTilt(a))...)
 			if p.cfg.single() && a.on && len(p.order) > 1 {
 				l := p.links[a.link]
 				l.notBefore = now.Add(sentinelSlowest)

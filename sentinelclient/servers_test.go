@@ -43,7 +43,6 @@ type server struct {
 	addr Address
 	cmd  *exec.Cmd
 	once sync.Once
-	log  string
 }
 
 func (s *server) signal(t *testing.T, sig syscall.Signal) {
