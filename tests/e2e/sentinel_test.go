@@ -178,6 +178,7 @@ func TestHalfOpenSentinels(t *testing.T) {
 		return nil
 	})
 	// All of them: the replicas vouch, the load goes on.
+	before := fronts[0].Accepted()
 	for _, front := range fronts {
 		front.Blackhole()
 	}
@@ -188,7 +189,6 @@ func TestHalfOpenSentinels(t *testing.T) {
 		return nil
 	})
 	l.Progress(100)
-	before := fronts[0].Accepted()
 	for _, front := range fronts {
 		front.Heal()
 	}

@@ -46,10 +46,7 @@ type fakeSession struct {
 // StartFakeSentinel starts a sentinel that claims to have so many peers.
 func StartFakeSentinel(t testing.TB, peers int) *FakeSentinel {
 	t.Helper()
-	l, err := net.Listen("tcp", Address(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	s := &FakeSentinel{
 		listener: l, id: newSentinelPlan(t, "").id, masters: map[string]fakeMaster{}, peers: peers,
 		open: map[*fakeSession]bool{}, asked: map[string]int{},
@@ -326,10 +323,7 @@ func ReadRequest(r *bufio.Reader) ([]string, error) {
 // ends. For servers that lie, stall or send garbage.
 func Serve(t testing.TB, handle func(net.Conn)) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", Address(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex

@@ -69,10 +69,7 @@ func (p *pair) end(reset bool) {
 // StartFault starts a FaultProxy in front of host:port.
 func StartFault(t testing.TB, upstream string) *FaultProxy {
 	t.Helper()
-	l, err := net.Listen("tcp", Address(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := &FaultProxy{listener: l, upstream: upstream, changed: make(chan struct{})}
 	f.wg.Go(f.accept)
 	t.Cleanup(f.close)

@@ -49,6 +49,20 @@ func Port(t testing.TB) int {
 	return 0
 }
 
+// listen opens a reserved port; another one if somebody outside these tests has taken it meanwhile.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	var err error
+	for range 16 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", Address(t)); err == nil {
+			return l
+		}
+	}
+	t.Fatal(err)
+	return nil
+}
+
 // Loopback is the port's address.
 func Loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 

@@ -32,6 +32,18 @@ type Redis struct {
 // StartRedis starts a server and waits until it answers.
 func StartRedis(t testing.TB, o RedisOptions) *Redis {
 	t.Helper()
+	for {
+		r := launchRedis(t, o)
+		if err := r.up(); err == nil {
+			return r
+		} else if !strings.Contains(r.Log(), "Address already in use") {
+			t.Fatal(err)
+		}
+	}
+}
+
+func launchRedis(t testing.TB, o RedisOptions) *Redis {
+	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "redis.conf")
 	if o.Host == "" {
@@ -58,28 +70,34 @@ func StartRedis(t testing.TB, o RedisOptions) *Redis {
 	}
 	r := &Redis{Port: port, Password: o.Password, t: t}
 	r.Process = start(t, fmt.Sprintf("redis-server %d", port), "redis-server", conf)
-	r.waitUp()
 	return r
 }
 
-func (r *Redis) waitUp() {
-	r.t.Helper()
-	Eventually(r.t, Patience, r.Name+" answers", func() error {
-		if r.Exited() {
-			return errors.New("it has exited: " + r.log.tail(5))
+// up waits until the server answers; an error if it has exited instead.
+func (r *Redis) up() error {
+	gone := false
+	err := Poll(Patience, func() error {
+		if gone = r.Exited(); gone {
+			return nil
 		}
 		_, err := r.Ask("PING")
 		return err
 	})
+	if gone {
+		err = errors.New("it has exited: " + r.log.tail(5))
+	}
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", r.Name, err)
+	}
+	return nil
 }
 
 // Restart runs a killed server again on its port, and waits until it answers.
 func (r *Redis) Restart() {
 	r.t.Helper()
-	if err := r.restart(); err != nil {
+	if err := errors.Join(r.restart(), r.up()); err != nil {
 		r.t.Fatal(err)
 	}
-	r.waitUp()
 }
 
 // Addr is the server's host:port.
