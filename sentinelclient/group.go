@@ -117,8 +117,10 @@ func (g *group) Step(now time.Time, ev any) []action {
 	case evHurry:
 		g.askAt = now
 	case evRecheck:
-		if g.control != nil && g.concluded.Before(ev.since) {
-			g.control.hurry(now)
+		for _, p := range []*peer{g.control, g.probe} {
+			if p != nil && g.concluded.Before(ev.since) {
+				p.hurry(now)
+			}
 		}
 	}
 	g.expire(now)

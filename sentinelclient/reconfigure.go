@@ -13,8 +13,13 @@ import (
 
 // reconfigure takes a new configuration.
 func (p *pool) reconfigure(now time.Time, cfg Config) []action {
-	wasSingle := p.cfg.single()
+	wasSingle, before := p.cfg.single(), p.cfg.Master
 	*p.cfg = cfg.withDefaults()
+	if p.cfg.Master != before {
+		for _, name := range p.names { // those that were refused need not wait
+			p.route(now, p.tell(now, name, evRecheck{since: now}))
+		}
+	}
 	p.setGroups(now)
 	p.setSentinels(now)
 	if p.cfg.single() && !wasSingle {
