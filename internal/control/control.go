@@ -101,7 +101,7 @@ type Controller struct {
 	accepting  complaint
 	applying   complaint
 
-	reloading sync.Mutex     // what is read first is taken over first
+	reloading chan struct{}  // holds one during a reload: what is read first is taken over first
 	stopping  sync.WaitGroup // clients of pools that are gone
 }
 
@@ -125,7 +125,7 @@ func Start(opts Options, first *conf.Config) (*Controller, error) {
 		opts: opts, log: opts.Log, started: time.Now(),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		pools: map[string]*pool{}, snap: &topology.Snapshot{},
-		due: time.NewTimer(time.Hour),
+		due: time.NewTimer(time.Hour), reloading: make(chan struct{}, 1),
 	}
 	c.box.wake = make(chan struct{}, 1)
 	c.names = newResolver(&c.box, opts.Resolve)

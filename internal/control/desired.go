@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -131,16 +132,11 @@ func (p *pool) access() (topology.Access, string) {
 
 // managerCause says why a manager has not told anything yet.
 func (p *pool) managerCause() string {
-	if p.manager == nil {
-		return "the pool has no group"
-	}
-	for _, s := range p.manager.Status() {
-		if s.Active || s.Cause != "" {
-			text := "manager " + s.Address + ", cluster '" + s.Cluster + "'"
-			if s.Cause != "" {
-				text += ": " + s.Cause
+	if p.manager != nil {
+		for _, s := range p.manager.Status() {
+			if s.Active || s.Cause != "" {
+				return "manager " + s.Address + ", cluster '" + s.Cluster + "': " + cmp.Or(s.Cause, "it has not answered yet")
 			}
-			return text
 		}
 	}
 	return "the manager has not answered yet"

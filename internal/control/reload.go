@@ -23,8 +23,8 @@ var (
 // Reload reads the configuration file again and takes it over, whole or not at all; dry only says what would change. Each
 // line is one change. It blocks until every event loop serves the new configuration.
 func (c *Controller) Reload(dry bool) (lines []string, err error) {
-	c.reloading.Lock()
-	defer c.reloading.Unlock()
+	c.reloading <- struct{}{}
+	defer func() { <-c.reloading }()
 	next, err := c.opts.Load()
 	if err != nil {
 		if !dry {
@@ -121,8 +121,13 @@ func (c *Controller) form(next *conf.Config) (map[string]*pool, error) {
 // renew is a pool with another configuration: a copy in which what is known of its groups stays, unless they come from
 // elsewhere now.
 func renew(old *pool, cf *conf.Pool) *pool {
-	if old == nil || old.conf.Source() != cf.Source() || cf.Manager != nil && cf.Manager.Cluster != old.conf.Manager.Cluster {
-		return &pool{name: cf.Name, conf: cf, groups: map[string]*group{}, since: time.Now()}
+	fresh := &pool{name: cf.Name, conf: cf, groups: map[string]*group{}, since: time.Now()}
+	switch {
+	case old == nil:
+		return fresh
+	case old.conf.Source() != cf.Source(), cf.Manager != nil && cf.Manager.Cluster != old.conf.Manager.Cluster:
+		fresh.toldState = old.toldState
+		return fresh
 	}
 	p := *old
 	p.conf = cf

@@ -95,6 +95,10 @@ func (c *Controller) pause(pool, name string) (t *target, err error) {
 		if t, g, err = c.find(pool, name); err != nil {
 			return
 		}
+		if t.old == "" {
+			err = &Error{"ERR", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
+			return
+		}
 		t.mark = &pause{why: "planned switch-over"}
 		g.paused = t.mark
 		c.log.Info("planned switch-over begins", "pool", pool, "group", name, "master", t.old)
@@ -160,7 +164,7 @@ func (c *Controller) switched(ctx context.Context, t *target, wanted func(name s
 		return done, errors.Join(stopped, err)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", &Error{"TIMEOUT", fmt.Sprintf("group '%s' is %s, its master is %s: %s", t.group, state, name, cause)}
+		return "", &Error{"TIMEOUT", fmt.Sprintf("no switch within %s: the master of group '%s' in pool '%s' is %s, %s %s", switchLimit, t.group, t.pool, name, state, cause)}
 	}
 	return name, err
 }
