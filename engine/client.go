@@ -12,7 +12,7 @@ import (
 // client is the connection of an application. It owns no buffer while it is idle: requests are framed in the loop's read
 // buffer, replies are collected in chunks that go back as soon as they are written.
 //
-//	open ──> closing (the last replies are written, then what still comes is read and dropped) ──> closed
+//	open ──> closing (the last replies are written) ──> lingering (what still comes is read and dropped) ──> closed
 type client struct {
 	loop   *loop
 	pool   *pool
@@ -38,9 +38,9 @@ type client struct {
 	expect   int64 // a moving average of the size of its replies, for the bound on what is to come
 	out      buffer.Chain
 
-	prev, next *client     // in the pool's list
-	meta       *clientMeta // what CLIENT SETNAME and the like set; nil for most
-	linger     *timer.Timer
+	prev, next *client      // in the pool's list
+	meta       *clientMeta  // what CLIENT SETNAME and the like set; nil for most
+	timer      *timer.Timer // closing and lingering: when it is closed at the latest; else nil
 	since      int64
 	peer       string // address, filled when somebody asks
 }
@@ -53,6 +53,7 @@ type clientState uint8
 const (
 	clientOpen clientState = iota
 	clientClosing
+	clientLingering
 	clientClosed
 )
 
@@ -63,12 +64,16 @@ const (
 	pauseWindow pause = 1 << iota // too much of its own is in flight or unread
 	pauseMemory                   // the process is at its memory limit
 	pauseServer                   // its requests wait for a server that is behind
+	pauseSwitch                   // it changes the protocol: requests of both go different ways and must not overtake
 	pauseEnd                      // it has closed its side
 )
 
 // lingerTime is how long what a client still sends is read and dropped after the last reply, so that the kernel does not
 // answer it with a reset that would take the reply along.
 const lingerTime = int64(1e9)
+
+// closingTime is how long a client that is being closed may take to read the replies it has, when all of them are there.
+const closingTime = int64(10e9)
 
 // openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
 func (l *loop) openClient(fd int, p *pool, id int64) *client {
@@ -95,7 +100,7 @@ func (c *client) onReady(ev poller.Events) {
 		return
 	}
 	switch {
-	case c.linger != nil:
+	case c.state == clientLingering:
 		c.discard()
 	case c.state == clientOpen && c.paused == 0:
 		c.readable()
@@ -227,23 +232,24 @@ func (c *client) keep(rest []byte) {
 		c.dropInput()
 		return
 	}
-	need := len(rest) + 1
-	if c.paused == 0 && c.skip == nil {
-		need = max(need, c.scan.Need())
-		if limit := c.pool.topo.Settings.ClientBuffer; int64(need) > limit {
+	room := len(rest) + 1
+	if c.paused == 0 {
+		limit := c.pool.topo.Settings.ClientBuffer
+		need := max(room, c.scan.Need())
+		if int64(need) > limit {
 			c.skipRequest(rest, limit)
 			return
 		}
+		// Grow with what has come, not with what a header promises; but not by the next few bytes only.
+		room = min(2*len(rest)+minInput, max(need, len(rest)+len(rest)/4+minInput))
 	}
-	// Grow with what has come, not with what a header promises.
-	room := min(need, 2*len(rest)+minInput)
-	if c.in == nil || c.in.Cap() < room {
-		bigger := c.loop.bufs.Get(room)
-		copy(bigger.Bytes(), rest)
+	if c.in == nil || c.in.Cap() < room || c.in.Cap() > 4*max(room, buffer.Small) {
+		fitting := c.loop.bufs.Get(room)
+		copy(fitting.Bytes(), rest)
 		if c.in != nil {
 			c.in.Release()
 		}
-		c.in = bigger
+		c.in = fitting
 	} else if &rest[0] != &c.in.Bytes()[0] {
 		copy(c.in.Bytes(), rest)
 	}
@@ -278,6 +284,12 @@ func (c *client) dropInput() {
 func (c *client) full() bool {
 	s := &c.pool.topo.Settings
 	return c.inflight >= s.Pipeline || c.owed() >= s.ClientBuffer
+}
+
+// swamped reports that a reply of n bytes is beyond what is kept for a client that does not read. The bound on what is
+// read from it comes first; but it goes by replies of the past, and those under way may turn out larger.
+func (c *client) swamped(n int64) bool {
+	return n > minInput && int64(c.out.Size())+c.stored+n > 2*c.pool.topo.Settings.ClientBuffer
 }
 
 // owed is what the client has still to read, as far as it is known: here, waiting, and expected from its own past.
@@ -317,16 +329,13 @@ func (c *client) resume(why pause) {
 	c.watch()
 }
 
-// unstall is resume for the memory limit.
-func (c *client) unstall() { c.resume(pauseMemory) }
-
 // watch tells the poller what the client waits for, if that has changed.
 func (c *client) watch() {
 	if c.state == clientClosed {
 		return
 	}
 	var want poller.Events
-	if c.state == clientOpen && c.paused == 0 || c.linger != nil {
+	if c.state == clientOpen && c.paused == 0 || c.state == clientLingering {
 		want |= poller.Readable
 	}
 	if c.out.Size() > 0 && !c.dirty {
@@ -369,13 +378,28 @@ func (c *client) progress() {
 	if c.paused&pauseWindow != 0 && c.drained() {
 		c.resume(pauseWindow)
 	}
-	if c.queue.count == 0 && c.out.Size() == 0 {
-		if c.state == clientClosing {
-			c.startLinger()
-		} else if c.paused == pauseEnd {
-			c.close()
-		}
+	if c.paused&pauseSwitch != 0 && c.queue.count == 0 {
+		c.resume(pauseSwitch)
 	}
+	if c.queue.count > 0 {
+		return
+	}
+	switch written := c.out.Size() == 0; {
+	case c.state == clientClosing && written:
+		c.becomeLingering()
+	case c.state == clientClosing && c.timer == nil:
+		c.closeWithin(closingTime)
+	case c.paused == pauseEnd && written:
+		c.close()
+	}
+}
+
+// closeWithin sets the latest time at which the client is closed.
+func (c *client) closeWithin(d int64) {
+	if c.timer == nil {
+		c.timer = &timer.Timer{Func: func(int64) { c.close() }}
+	}
+	c.loop.wheel.Set(c.timer, c.loop.now+d)
 }
 
 // end notes that the client has closed its side: replies that are due are still written.
@@ -405,17 +429,14 @@ func (c *client) finish() {
 	c.loop.markClient(c)
 }
 
-// startLinger ends the sending side and waits for the peer to close, for a bounded time.
-func (c *client) startLinger() {
-	if c.linger != nil {
-		return
-	}
+// becomeLingering ends the sending side and waits for the peer to close, for a bounded time.
+func (c *client) becomeLingering() {
 	if c.eof || shutdownWrite(c.fd) != nil {
 		c.close()
 		return
 	}
-	c.linger = &timer.Timer{Func: func(int64) { c.close() }}
-	c.loop.wheel.Set(c.linger, c.loop.now+lingerTime)
+	c.state = clientLingering
+	c.closeWithin(lingerTime)
 	c.watch()
 }
 
@@ -434,8 +455,8 @@ func (c *client) close() {
 	}
 	c.state = clientClosed
 	l := c.loop
-	if c.linger != nil {
-		l.wheel.Stop(c.linger)
+	if c.timer != nil {
+		l.wheel.Stop(c.timer)
 	}
 	_ = l.poll.Delete(c.fd)
 	closeFD(c.fd)
@@ -458,10 +479,18 @@ func (c *client) close() {
 func (l *loop) abandon(r *request) {
 	if s := r.split; s != nil {
 		for _, f := range s.fragments {
-			l.leave(f, inClient)
+			l.forsake(f)
 		}
 		l.freeSplit(s)
 		r.split = nil
+	}
+	l.forsake(r)
+}
+
+// forsake takes a request out of its client's hands; one that waits for its server is left there, to be passed over.
+func (l *loop) forsake(r *request) {
+	if r.queued&inServer != 0 && r.state == requestPending {
+		r.server.dead++
 	}
 	l.leave(r, inClient)
 }

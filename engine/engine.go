@@ -260,24 +260,15 @@ func (l *loop) drainAll() {
 	}
 }
 
-// closeAll closes what is left.
+// closeAll closes what is left, of pools that were removed and are still draining as well.
 func (l *loop) closeAll() {
-	for _, p := range l.pools {
-		for p.clients != nil {
-			p.clients.close()
-		}
-		for _, g := range p.groups {
-			for _, s := range g.servers {
-				if s == nil {
-					continue
-				}
-				s.retired = true
-				for _, k := range s.links {
-					if k != nil {
-						k.close("the proxy is shutting down")
-					}
-				}
-			}
+	for i := range l.slots.table {
+		switch ep := l.slots.table[i].ep.(type) {
+		case *client:
+			ep.close()
+		case *link:
+			ep.server.becomeRetired("the proxy is shutting down")
+			ep.close("the proxy is shutting down")
 		}
 	}
 }

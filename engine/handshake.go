@@ -64,17 +64,20 @@ func (k *link) greet() {
 // greeted takes the answer to the oldest question.
 func (k *link) greeted(kind byte, rep *reply) {
 	if len(k.steps) == 0 {
-		k.close("it sent a reply that nobody asked for: " + line(rep.first()))
+		k.unasked(kind, rep)
 		return
 	}
 	s := k.steps[0]
 	k.steps = k.steps[1:]
 	text := rep.whole()
 	if isError(kind) && !k.tolerates(s, text) {
-		k.close(s.name() + ": " + line(text))
+		k.close(s.name() + ": " + k.redact(text))
 		return
 	}
 	switch {
+	case (s == stepAuth || s == stepSelect) && kind != '+':
+		k.close(s.name() + ": the reply is not OK") // out of step, or no Redis
+		return
 	case s == stepRole && !isError(kind):
 		if role := firstBulk(text); role != "master" {
 			k.refuse(role)
@@ -112,6 +115,16 @@ func (k *link) tolerates(s step, text []byte) bool {
 		}
 	}
 	return false
+}
+
+// redact takes what the proxy sent out of a server's error: one that knows no HELLO repeats its arguments, password
+// included, and the cause goes to logs and to clients.
+func (k *link) redact(text []byte) string {
+	text, _, _ = bytes.Cut(text, []byte(", with args beginning with"))
+	if password := k.server.settings().ServerPassword; password != "" {
+		text = bytes.ReplaceAll(text, []byte(password), []byte("(password)"))
+	}
+	return line(text)
 }
 
 // refuse closes a link to a node that is no master.

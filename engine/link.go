@@ -114,6 +114,10 @@ func (k *link) connected() {
 		k.close(fmt.Sprintf("connect: %v", err))
 		return
 	}
+	if selfConnected(k.fd) {
+		k.close("connect: nobody listens there: the connection led back to itself")
+		return
+	}
 	k.state = linkHandshake
 	k.greet()
 	k.loop.markLink(k)
@@ -173,7 +177,21 @@ func (k *link) deadline(now int64) {
 		k.loop.eng.observe(Event{Kind: EventTimeout, Pool: g.pool.name, Group: g.name, Master: k.peer, Generation: k.server.master.Generation,
 			Cause: fmt.Sprintf("%d requests timed out after %d ms", late, timeout/int64(time.Millisecond))})
 	}
+	if (k.blocked || k.retiring) && !k.awaited() {
+		k.close("the replies it was kept for did not come")
+		return
+	}
 	k.arm()
+}
+
+// awaited reports whether somebody waits for a reply of what is in flight.
+func (k *link) awaited() bool {
+	for r := k.inflight.head; r != nil; r = r.nextServer {
+		if !r.dead() {
+			return true
+		}
+	}
+	return false
 }
 
 // flush writes what is queued.
@@ -262,7 +280,7 @@ func (k *link) readable() {
 		k.server.drain()
 		k.server.schedule()
 	}
-	if k.retiring && k.inflight.count == 0 {
+	if k.retiring && !k.awaited() {
 		k.close("retired")
 	}
 }
@@ -316,8 +334,8 @@ func (k *link) onReply(kind byte, rep *reply) {
 		k.greeted(kind, rep)
 		return
 	}
-	if k.inflight.count == 0 {
-		k.close("it sent a reply that nobody asked for: " + line(rep.first()))
+	if h := k.inflight.head; h == nil || k.written <= h.seq-uint64(h.piece.Len()) { // not a byte of it has left
+		k.unasked(kind, rep)
 		return
 	}
 	r := k.inflight.pop()
@@ -351,10 +369,19 @@ func (k *link) onReply(kind byte, rep *reply) {
 	k.settle()
 }
 
+// unasked closes a link that is out of step. Of what it said only an error is repeated: anything else may be a value.
+func (k *link) unasked(kind byte, rep *reply) {
+	cause := "it sent a reply that nobody asked for"
+	if kind == '-' {
+		cause += ": " + line(rep.first())
+	}
+	k.close(cause)
+}
+
 // retire lets the link finish what is in flight and go.
 func (k *link) retire() {
 	k.retiring = true
-	if k.state != linkUp || k.inflight.count == 0 {
+	if k.state != linkUp || !k.awaited() {
 		k.close("retired")
 	}
 }
@@ -376,7 +403,7 @@ func (k *link) close(cause string) {
 	l.slots.drop(k.handle)
 	k.lead.Clear()
 	k.dropChunk()
-	k.takeBack(cause)
+	k.takeBack()
 	k.out.Clear()
 	k.server.lost(k, wasUp, cause)
 }

@@ -184,7 +184,8 @@ func (ln *listener) admit(fd int) {
 		return
 	}
 	target.open.Add(1) // so that a burst is spread before the loop has seen any of it
-	target.post(func() { target.admitted(fd, ln.pool, id) })
+	name := ln.pool    // which may change meanwhile
+	target.post(func() { target.admitted(fd, name, id) })
 }
 
 // admitted makes a client of an accepted descriptor, on the loop that will serve it.

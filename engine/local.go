@@ -104,7 +104,7 @@ func (c *client) selectDB(b []byte) {
 // reset makes the connection as new.
 func (c *client) reset() {
 	c.respond(resetReply)
-	c.proto3 = false
+	c.switchTo(false)
 	c.authed = c.pool.topo.Settings.Password == ""
 	c.meta = nil
 }

@@ -93,11 +93,21 @@ func (c *client) hello(frame []byte, args []resp.Span) {
 		c.replyError(helloNoAuth)
 		return
 	}
-	c.proto3, c.authed = proto3, true
+	c.authed = true
 	if named {
 		c.describe().name = name
 	}
+	c.switchTo(proto3)
 	c.greet()
+}
+
+// switchTo changes the protocol of what follows. Those requests take another link: they wait for the replies of earlier
+// ones.
+func (c *client) switchTo(proto3 bool) {
+	if c.proto3 != proto3 && c.queue.count > 0 {
+		c.pause(pauseSwitch)
+	}
+	c.proto3 = proto3
 }
 
 // greet is the reply to HELLO.

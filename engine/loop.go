@@ -116,24 +116,20 @@ func (l *loop) waitTime() int64 {
 // Writing can dirty others (a link that breaks answers its requests), hence the loop.
 func (l *loop) flush() {
 	for len(l.dirtyLinks) > 0 || len(l.dirtyClients) > 0 {
-		links := l.dirtyLinks
-		l.dirtyLinks = l.dirtyLinks[len(links):]
-		for _, k := range links {
+		for i := 0; i < len(l.dirtyLinks); i++ {
+			k := l.dirtyLinks[i]
 			k.dirty = false
 			k.flush()
 		}
-		clients := l.dirtyClients
-		l.dirtyClients = l.dirtyClients[len(clients):]
-		for _, c := range clients {
+		clear(l.dirtyLinks)
+		l.dirtyLinks = l.dirtyLinks[:0]
+		for i := 0; i < len(l.dirtyClients); i++ {
+			c := l.dirtyClients[i]
 			c.dirty = false
 			c.flush()
 		}
-		if len(l.dirtyLinks) == 0 {
-			l.dirtyLinks = links[:0]
-		}
-		if len(l.dirtyClients) == 0 {
-			l.dirtyClients = clients[:0]
-		}
+		clear(l.dirtyClients)
+		l.dirtyClients = l.dirtyClients[:0]
 	}
 }
 
@@ -167,7 +163,7 @@ func (l *loop) relax() {
 	stalled := l.stalled
 	l.stalled = nil
 	for _, c := range stalled {
-		c.unstall()
+		c.resume(pauseMemory)
 	}
 }
 

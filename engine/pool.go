@@ -87,26 +87,27 @@ func (p *pool) update(t *topology.Pool) {
 	for i, tg := range t.Groups {
 		g := p.byName[tg.Name]
 		if g == nil {
-			g = &group{loop: p.loop, pool: p, name: tg.Name, topo: tg, shared: p.loop.eng.sharedGroup(p.name, tg.Name)}
+			g = &group{loop: p.loop, pool: p, name: tg.Name, shared: p.loop.eng.sharedGroup(p.name, tg.Name)}
 		}
+		g.topo = tg
 		groups[i], byName[tg.Name] = g, g
 	}
 	gone := p.byName
 	p.groups, p.byName = groups, byName
+	// All is in place before anything moves: a client that may go on can reach every group.
+	for _, g := range groups {
+		g.update(&old.Settings)
+	}
 	for name, g := range gone {
 		if byName[name] == nil {
 			g.retire("group '" + name + "' was removed from pool '" + p.name + "'")
 		}
 	}
-	for i, g := range groups {
-		g.update(t.Groups[i], &old.Settings)
-	}
 }
 
 // update follows the group's part of a new snapshot.
-func (g *group) update(t *topology.Group, old *topology.Settings) {
-	g.topo = t
-	if g.pool.topo.Settings.Preconnect && t.Master.Known() {
+func (g *group) update(old *topology.Settings) {
+	if g.pool.topo.Settings.Preconnect && g.topo.Master.Known() {
 		g.server(false)
 	}
 	for _, s := range g.servers {

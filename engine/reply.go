@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"fmt"
 
 	"respgate/engine/buffer"
 	"respgate/engine/resp"
@@ -67,6 +68,11 @@ func (l *loop) complete(r *request, rep *reply) {
 	p.latency.observe(l.now - r.start)
 	size := int64(rep.size())
 	c.expect += (size - c.expect) >> 3
+	if c.swamped(size) {
+		p.count(errTooLarge)
+		rep = &reply{text: resp.AppendError(l.scratch(), c.swampedText(size))}
+		size = int64(len(rep.text))
+	}
 	if c.queue.head != r {
 		l.store(r, rep)
 		c.stored += size
@@ -76,6 +82,12 @@ func (l *loop) complete(r *request, rep *reply) {
 	c.drop()
 	c.emit()
 	l.markClient(c)
+}
+
+// swampedText is the error in place of a reply that would not fit.
+func (c *client) swampedText(size int64) string {
+	return fmt.Sprintf("ERR respgate: the reply (%d bytes) was dropped: the client has not read %d bytes of earlier ones, which is more than its client_buffer",
+		size, int64(c.out.Size())+c.stored)
 }
 
 // store keeps a reply until its turn: large ones where they are, small ones copied, so that a few bytes do not hold a

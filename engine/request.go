@@ -27,7 +27,7 @@ type request struct {
 	seq     uint64       // position of its last byte in the link's output
 	state   requestState
 	queued  queueMask
-	retries uint8 // times it was taken back from a server
+	retries uint8 // times it was taken back from a link that was lost, or asked again because of the order
 
 	nextClient *request
 	nextServer *request
@@ -49,7 +49,8 @@ const (
 	inServer                       // in a server's pending queue or a link's in-flight queue
 )
 
-// maxRetries bounds how often a request is taken back and sent again; the age bound of the hold comes first as a rule.
+// maxRetries bounds how often a request is sent again to a server that may have died of it. A rejected one was not
+// executed: only the age bound of the hold ends its tries.
 const maxRetries = 20
 
 // newRequest takes a request from the free list.

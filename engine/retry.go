@@ -26,7 +26,7 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.demoted = true
 		s.cause = line(first)
 	}
-	if isScript(r.cmd) || r.retries >= maxRetries || k.loop.now-r.start >= s.holdLimit() {
+	if isScript(r.cmd) || k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
 		// A script may have written before it raised an error of its own that looks like one of these.
 		k.blocked = k.blocked || demoted
 		return false
@@ -39,7 +39,6 @@ func (k *link) rejected(r *request, rep *reply) bool {
 // takeRequest puts a request that was in flight on the retry list.
 func (k *link) takeRequest(r *request) {
 	r.state = requestPending
-	r.retries++
 	k.server.group.retried++
 	k.retry.push(r)
 }
@@ -49,6 +48,7 @@ func (k *link) takeRequest(r *request) {
 // of that client's writes, and is answered with its rejection.
 func (k *link) overtakes(r *request) bool {
 	if r.cmd.Retry && r.retries < maxRetries {
+		r.retries++
 		k.takeRequest(r)
 		return true
 	}
@@ -63,7 +63,7 @@ func (k *link) overtakes(r *request) bool {
 
 // settle ends the wait of a blocked link when the last reply is in.
 func (k *link) settle() {
-	if !k.blocked || k.inflight.count > 0 || k.state == linkClosed {
+	if !k.blocked || k.state == linkClosed || k.awaited() {
 		return
 	}
 	s := k.server
@@ -78,7 +78,7 @@ func (k *link) settle() {
 }
 
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
-func (k *link) takeBack(cause string) {
+func (k *link) takeBack() {
 	l, g := k.loop, k.server.group
 	for k.inflight.count > 0 {
 		r := k.inflight.pop()
@@ -87,20 +87,13 @@ func (k *link) takeBack(cause string) {
 		case r.dead():
 			l.leave(r, inServer)
 		case (unsent || r.cmd.Retry) && r.retries < maxRetries:
+			r.retries++
 			k.takeRequest(r)
 		default:
 			g.unknown++
 			l.fail(r, errUnknownOutcome, fmt.Sprintf("ERR respgate: group '%s': connection to its master was lost after the request was sent; it may or may not have been executed", g.name))
 			l.leave(r, inServer)
 		}
-	}
-	if k.server.retired {
-		for k.retry.count > 0 {
-			r := k.retry.pop()
-			l.fail(r, errGroupGone, fmt.Sprintf("ERR respgate: group '%s' was removed from the pool: %s", g.name, cause))
-			l.leave(r, inServer)
-		}
-		return
 	}
 	k.server.requeue(&k.retry)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"respgate/engine/buffer"
@@ -19,12 +20,15 @@ type server struct {
 	group  *group
 	proto3 bool
 
-	master  *topology.Master // that the links are for
-	links   []*link          // server_connections of them, nil where none is open
-	pending serverQueue
-	store   buffer.Store
-	stalled []*client // paused until the pending queue has shrunk
-	retired bool      // the group or the pool is gone: no new requests
+	master   *topology.Master // that the links are for
+	links    []*link          // server_connections of them, nil where none is open
+	pending  serverQueue
+	store    buffer.Store
+	draining []*link   // taken out of service, with requests in flight
+	dead     int       // of pending, about how many nobody waits for any more
+	stalled  []*client // paused until the pending queue has shrunk
+	resumed  []*client // scratch for release
+	retired  string    // why, once the group or the pool is gone: no new requests
 
 	timer     timer.Timer // the earliest of: a pending request too old, time to dial, end of a rest
 	failures  int         // dials and handshakes that failed in a row
@@ -41,6 +45,7 @@ const (
 	stallPending  = 256 << 10    // bytes waiting for a busy link before its clients are not read any more
 	loadingRest   = int64(100e6) // between two tries at a server that is loading
 	demotedRest   = int64(200e6) // between two looks at a node that is no master
+	shortLife     = int64(1e9)   // a link that was lost sooner is not replaced at once: it might be lost again as soon
 	redialFirst   = int64(50e6)  // back-off of dials: at once, then 50 ms doubling up to 1 s, with jitter
 	redialLongest = int64(1e9)
 )
@@ -56,8 +61,12 @@ func newServer(g *group, proto3 bool) *server {
 func (s *server) settings() *topology.Settings { return &s.group.pool.topo.Settings }
 
 // gated reports that nothing may be sent now, whatever the links say.
-func (s *server) gated() bool {
-	return s.group.topo.Hold || s.restUntil > s.loop.now || s.pending.count > 0
+func (s *server) gated() bool { return s.closed() || s.pending.count > 0 }
+
+// closed reports that what is pending has to stay so: the group is on hold, the server rests, or links that are being
+// replaced have requests in flight that nothing may overtake.
+func (s *server) closed() bool {
+	return s.group.topo.Hold || s.restUntil > s.loop.now || len(s.draining) > 0
 }
 
 // linkFor is the link that a client's requests take; nil if it cannot take one now.
@@ -86,14 +95,16 @@ func (s *server) send(r *request, c *client) {
 
 // enqueue lets a request wait. A busy link stalls the client; without a master the hold's bounds decide.
 func (s *server) enqueue(r *request, c *client) {
-	l, shared, set := s.loop, s.group.shared, s.settings()
-	busy := s.connected()
+	l, shared := s.loop, s.group.shared
+	busy := s.busy()
 	size := int64(r.piece.Len())
-	if !busy && (shared.held.Load() >= int64(set.HoldRequests) || shared.heldBytes.Load()+size > set.HoldBytes || set.HoldTimeout <= 0) {
+	if !busy && s.full(size) {
 		shared.overflows.Add(1)
 		r.dropBytes()
 		l.fail(r, errHoldFull, fmt.Sprintf("ERR respgate: hold queue of group '%s' is full (%d requests, %d bytes wait): %s",
 			s.group.name, shared.held.Load(), shared.heldBytes.Load(), s.why()))
+		s.connect() // where nothing may be held it is the requests that fail which bring the links up
+		s.schedule()
 		return
 	}
 	r.state = requestPending
@@ -109,9 +120,40 @@ func (s *server) enqueue(r *request, c *client) {
 	s.schedule()
 }
 
+// full reports that a request of so many bytes would exceed the group's hold. Requests of clients that are gone do not
+// count, if they make up enough of the queue to be worth a walk.
+func (s *server) full(size int64) bool {
+	set, shared := s.settings(), s.group.shared
+	over := func() bool {
+		return set.HoldTimeout <= 0 || shared.held.Load() >= int64(set.HoldRequests) || shared.heldBytes.Load()+size > set.HoldBytes
+	}
+	if over() && s.dead > s.pending.count/8 {
+		s.sweep()
+	}
+	return over()
+}
+
+// sweep takes requests of clients that are gone out of the pending queue.
+func (s *server) sweep() {
+	var live serverQueue
+	for s.pending.count > 0 {
+		if r := s.popPending(); r.dead() {
+			s.loop.leave(r, inServer)
+		} else {
+			live.push(r)
+		}
+	}
+	s.dead = 0
+	s.requeue(&live)
+}
+
 // requeue puts requests that came back from a link in front of the pending queue, in order.
 func (s *server) requeue(q *serverQueue) {
 	if q.count == 0 {
+		return
+	}
+	if s.retired != "" {
+		s.refuse(q)
 		return
 	}
 	s.group.shared.held.Add(int64(q.count))
@@ -122,9 +164,27 @@ func (s *server) requeue(q *serverQueue) {
 func (s *server) popPending() *request {
 	size := int64(s.pending.head.piece.Len())
 	r := s.pending.pop()
+	if s.dead > 0 && r.dead() {
+		s.dead--
+	}
 	s.group.shared.held.Add(-1)
 	s.group.shared.heldBytes.Add(-size)
 	return r
+}
+
+// refuse answers all requests of a queue of a server that is retired.
+func (s *server) refuse(q *serverQueue) {
+	for q.count > 0 {
+		r := q.pop()
+		s.loop.fail(r, errGroupGone, "ERR respgate: "+s.retired)
+		s.loop.leave(r, inServer)
+	}
+}
+
+// busy reports that requests wait for nothing but a link that is behind: their clients are stalled then, whereas the
+// bounds of the hold decide when it is the group that has to come back.
+func (s *server) busy() bool {
+	return s.connected() && !s.group.topo.Hold && s.restUntil <= s.loop.now
 }
 
 // connected reports whether some link is up and not on its way out.
@@ -140,10 +200,7 @@ func (s *server) connected() bool {
 // drain sends what waits, as far as it may go.
 func (s *server) drain() {
 	l := s.loop
-	if s.group.topo.Hold || s.restUntil > l.now {
-		return
-	}
-	for s.pending.count > 0 {
+	for s.pending.count > 0 && !s.closed() {
 		r := s.pending.head
 		if r.dead() {
 			l.leave(s.popPending(), inServer)
@@ -156,13 +213,20 @@ func (s *server) drain() {
 		s.popPending()
 		k.send(r)
 	}
-	if len(s.stalled) > 0 && s.pending.bytes <= stallPending/2 {
-		stalled := s.stalled
-		s.stalled = nil
-		for _, c := range stalled {
-			c.resume(pauseServer)
-		}
+	if len(s.stalled) > 0 && (s.pending.bytes <= stallPending/2 || !s.busy()) {
+		s.release()
 	}
+}
+
+// release goes on reading from the clients that were stalled.
+func (s *server) release() {
+	stalled := s.stalled
+	s.stalled = s.resumed[:0] // who is stalled again meanwhile goes there
+	for _, c := range stalled {
+		c.resume(pauseServer)
+	}
+	clear(stalled)
+	s.resumed = stalled[:0]
 }
 
 // clientID is the id of the client that waits for a live request or fragment.
@@ -175,11 +239,11 @@ func (r *request) clientID() int64 {
 
 // connect dials the links that are missing, if it is time to.
 func (s *server) connect() {
-	if s.retired || !s.master.Known() || s.redialAt > s.loop.now {
+	if s.retired != "" || !s.master.Known() {
 		return
 	}
 	for i, k := range s.links {
-		if k == nil {
+		if k == nil && s.redialAt <= s.loop.now { // which a dial that fails at once moves
 			s.links[i] = s.dial(i)
 		}
 	}
@@ -191,7 +255,10 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	if k.index < len(s.links) && s.links[k.index] == k {
 		s.links[k.index] = nil
 	}
-	if s.retired || k.retiring || k.replaced {
+	if i := slices.Index(s.draining, k); i >= 0 {
+		s.draining = slices.Delete(s.draining, i, i+1)
+	}
+	if s.retired != "" || k.retiring || k.replaced {
 		s.recover()
 		return
 	}
@@ -204,7 +271,9 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 		s.failures++
 	case wasUp:
 		kind = EventLinkLost
-		s.failures = 0
+		if l.now-k.opened < shortLife {
+			rest = l.jitter(redialFirst)
+		}
 	default:
 		rest = l.jitter(min(redialFirst<<min(s.failures, 10), redialLongest))
 		s.failures++
@@ -246,7 +315,14 @@ func (s *server) expire(now int64) {
 	}
 }
 
-func (s *server) holdLimit() int64 { return int64(s.settings().HoldTimeout) }
+// holdLimit is how long a request may wait, in nanoseconds: for a link that is behind at least as long as for a reply.
+func (s *server) holdLimit() int64 {
+	set := s.settings()
+	if s.busy() {
+		return int64(max(set.HoldTimeout, set.Timeout))
+	}
+	return int64(set.HoldTimeout)
+}
 
 // why says why requests wait, for an error or the console.
 func (s *server) why() string {
@@ -283,7 +359,7 @@ func (s *server) schedule() {
 	if s.restUntil > s.loop.now {
 		soonest(s.restUntil)
 	}
-	if (s.used || s.settings().Preconnect) && !s.retired && s.master.Known() && s.redialAt > s.loop.now && s.missing() {
+	if (s.used || s.settings().Preconnect) && s.retired == "" && s.master.Known() && s.redialAt > s.loop.now && s.missing() {
 		soonest(s.redialAt)
 	}
 	switch {
@@ -310,32 +386,45 @@ func (s *server) update(old *topology.Settings) {
 	s.master = master
 	if moved {
 		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
-		for _, k := range s.links {
-			if k != nil {
-				k.replaced = true
-				k.close("its group has another master now")
-			}
+		for _, k := range append(s.takeLinks(), s.draining...) {
+			k.replaced = true
+			k.close("its group has another master now")
 		}
 	}
 	if linkSettings(old) != linkSettings(set) {
-		for i, k := range s.links {
-			if k != nil {
-				s.links[i] = nil // first: closing it dials the next one into this place
-				k.retire()
-			}
-		}
 		s.failures, s.redialAt = 0, 0
+		for _, k := range s.takeLinks() {
+			s.replace(k)
+		}
 	}
 	if n := max(1, set.ServerConnections); n != len(s.links) {
 		old := s.links
 		s.links = make([]*link, n)
 		for _, k := range old[copy(s.links, old):] {
 			if k != nil {
-				k.retire()
+				s.replace(k)
 			}
 		}
 	}
 	s.recover()
+}
+
+// replace takes a link that was removed from links out of service.
+func (s *server) replace(k *link) {
+	s.draining = append(s.draining, k) // until it is lost
+	k.retire()
+}
+
+// takeLinks empties the server's links and returns those there were: closing one dials the next one into its place.
+func (s *server) takeLinks() []*link {
+	var taken []*link
+	for i, k := range s.links {
+		if k != nil {
+			taken = append(taken, k)
+			s.links[i] = nil
+		}
+	}
+	return taken
 }
 
 // linkSettings are the settings that a link is made with.
@@ -345,12 +434,7 @@ func linkSettings(s *topology.Settings) [4]any {
 
 // retire ends the server: what waits is answered, links close when their replies are in.
 func (s *server) retire(reason string) {
-	s.retired = true
-	for s.pending.count > 0 {
-		r := s.popPending()
-		s.loop.fail(r, errGroupGone, "ERR respgate: "+reason)
-		s.loop.leave(r, inServer)
-	}
+	s.becomeRetired(reason)
 	for _, k := range s.links {
 		if k != nil {
 			k.retire()
@@ -358,4 +442,15 @@ func (s *server) retire(reason string) {
 	}
 	s.loop.wheel.Stop(&s.timer)
 	s.store.Drop()
+	s.release()
+}
+
+// becomeRetired ends what waits: no link is dialled any more.
+func (s *server) becomeRetired(reason string) {
+	s.retired = reason
+	for s.pending.count > 0 {
+		r := s.popPending()
+		s.loop.fail(r, errGroupGone, "ERR respgate: "+reason)
+		s.loop.leave(r, inServer)
+	}
 }

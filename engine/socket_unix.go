@@ -28,6 +28,21 @@ func socketError(fd int) error {
 	return nil
 }
 
+// selfConnected reports a TCP connection that met itself: the kernel chose the very port that was dialled as its source,
+// which it can where nobody listens. Everything sent there would come back as a reply.
+func selfConnected(fd int) bool {
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return false
+	}
+	peer, err := unix.Getpeername(fd)
+	if err != nil {
+		return false
+	}
+	name := sockaddrName(local)
+	return name != "" && name != ":0" && name == sockaddrName(peer)
+}
+
 func closeFD(fd int) { _ = unix.Close(fd) }
 
 func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }

@@ -19,7 +19,8 @@ type split struct {
 	slot      []int32  // group index -> fragment + 1, cleared after use
 	waiting   int      // fragments without an answer
 	sum       int64
-	failed    bool // the reply of the request is an error, kept in its reply
+	stored    int64 // bytes of fragments' replies, which count as the client's
+	failed    bool  // the reply of the request is an error, kept in its reply
 	next      *split
 }
 
@@ -59,8 +60,10 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 	}
 	for i := 1; i < len(f.Args); i += step {
 		g := p.route(arg(frame, f.Args[i]))
-		if g < 0 {
-			g = 0 // every group is ejected: the first one says so
+		if g < 0 { // for the first key as for all
+			l.freeSplit(s)
+			c.allEjected()
+			return
 		}
 		at := s.slot[g]
 		if at == 0 {
@@ -138,7 +141,15 @@ func (l *loop) fragmentDone(f *request, rep *reply) {
 	case len(first) > 0 && isError(first[0]):
 		l.splitFailed(r, f, rep)
 	case r.cmd.Route == command.RouteMGet:
+		size := int64(rep.size())
+		if r.client.swamped(size) {
+			r.client.pool.count(errTooLarge)
+			l.splitFailed(r, f, &reply{text: resp.AppendError(nil, r.client.swampedText(size))})
+			break
+		}
 		l.store(f, rep)
+		s.stored += size
+		r.client.stored += size
 	case r.cmd.Route == command.RouteSum:
 		n, ok := integer(first)
 		if !ok {
@@ -186,6 +197,7 @@ func (l *loop) merge(r *request) {
 	for _, f := range s.fragments {
 		l.leave(f, inClient)
 	}
+	c.stored -= s.stored
 	l.freeSplit(s)
 	r.split, r.state = nil, requestAnswered
 	size := int64(r.reply.Size())

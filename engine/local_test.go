@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+
+	"respgate/engine/command"
+	"respgate/engine/topology"
+)
+
+func help(family string) string {
+	var lines []string
+	for _, cmd := range command.All() {
+		if name, ok := strings.CutPrefix(cmd.Name, family+"|"); ok && cmd.Route == command.RouteLocal {
+			lines = append(lines, "+"+strings.ToUpper(name)+"\r\n", "+    "+cmd.Summary+".\r\n")
+		}
+	}
+	first := "+" + strings.ToUpper(family) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
+	return array(append([]string{first}, lines...)...)
+}
+
+// hello is the reply to HELLO.
+func hello(version string, id int64, resp3 bool) string {
+	head, proto := "*14\r\n", 2
+	if resp3 {
+		head, proto = "%7\r\n", 3
+	}
+	return head + bulk("server") + bulk("redis") + bulk("version") + bulk(version) + bulk("proto") + fmt.Sprintf(":%d\r\n", proto) +
+		bulk("id") + fmt.Sprintf(":%d\r\n", id) + bulk("mode") + bulk("standalone") + bulk("role") + bulk("master") + bulk("modules") + "*0\r\n"
+}
+
+// localCases are what the proxy answers itself: the request, the reply in RESP2, and the one in RESP3 where it differs.
+var localCases = []struct{ request, resp2, resp3 string }{
+	{"PING", "+PONG\r\n", ""},
+	{"ping hi", "$2\r\nhi\r\n", ""},
+	{"PING a b", "-ERR wrong number of arguments for 'ping' command\r\n", ""},
+	{"ECHO x", "$1\r\nx\r\n", ""},
+	{"ECHO", "-ERR wrong number of arguments for 'echo' command\r\n", ""},
+	{"SELECT 0", "+OK\r\n", ""},
+	{"SELECT 1", "-ERR respgate: SELECT 1 is not supported: pool 'p' serves database 0\r\n", ""},
+	{"SELECT 16", "-ERR DB index is out of range\r\n", ""},
+	{"SELECT -1", "-ERR DB index is out of range\r\n", ""},
+	{"SELECT x", "-ERR value is not an integer or out of range\r\n", ""},
+	{"READONLY", "+OK\r\n", ""},
+	{"READWRITE", "+OK\r\n", ""},
+	{"CLIENT ID", ":1\r\n", ""},
+	{"CLIENT GETNAME", "$-1\r\n", "_\r\n"},
+	{"CLIENT SETNAME bad\x01name", "-ERR Client names cannot contain spaces, newlines or special characters.\r\n", ""},
+	{"CLIENT SETNAME worker-1", "+OK\r\n", ""},
+	{"CLIENT GETNAME", "$8\r\nworker-1\r\n", ""},
+	{"CLIENT SETINFO lib-name go-redis", "+OK\r\n", ""},
+	{"CLIENT SETINFO LIB-VER 9.23", "+OK\r\n", ""},
+	{"CLIENT SETINFO lib-name bad\x7f", "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n", ""},
+	{"CLIENT SETINFO lib-ver bad\x7f", "-ERR lib-ver cannot contain spaces, newlines or special characters.\r\n", ""},
+	{"CLIENT SETINFO colour red", "-ERR Unrecognized option 'colour'\r\n", ""},
+	{"CLIENT NO-EVICT on", "+OK\r\n", ""},
+	{"CLIENT NO-TOUCH OFF", "+OK\r\n", ""},
+	{"CLIENT NO-EVICT maybe", "-ERR syntax error\r\n", ""},
+	{"CLIENT HELP", help("client"), ""},
+	{"CLIENT", "-ERR wrong number of arguments for 'client' command\r\n", ""},
+	{"CLIENT WHAT", "-ERR unknown subcommand 'WHAT'. Try CLIENT HELP.\r\n", ""},
+	{"CLIENT GETNAME x", "-ERR wrong number of arguments for 'client|getname' command\r\n", ""},
+	{"CLUSTER INFO", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"CLUSTER SLOTS", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n"},
+	{"CONFIG GET TIME* appendonly nothing", "*4\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$7\r\ntimeout\r\n$1\r\n0\r\n", "%2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$7\r\ntimeout\r\n$1\r\n0\r\n"},
+	{"CONFIG GET *?only", "*6\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$17\r\nreplica-read-only\r\n$3\r\nyes\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n", "%3\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$17\r\nreplica-read-only\r\n$3\r\nyes\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n"},
+	{"CONFIG GET nothing", "*0\r\n", "%0\r\n"},
+	{"SLOWLOG GET", "*0\r\n", ""},
+	{"SLOWLOG LEN", ":0\r\n", ""},
+	{"SLOWLOG RESET", "+OK\r\n", ""},
+	{"LATENCY LATEST", "*0\r\n", ""},
+	{"LATENCY RESET", ":0\r\n", ""},
+	{"ACL WHOAMI", "$7\r\ndefault\r\n", ""},
+	{"COMMAND GETKEYS MSET a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", ""},
+	{"COMMAND GETKEYS PING", "-ERR The command has no key arguments\r\n", ""},
+	{"COMMAND GETKEYS NOPE x", "-ERR Invalid command specified\r\n", ""},
+	{"COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command\r\n", ""},
+	{"COMMAND GETKEYS EVAL s 3 a", "-ERR Invalid arguments specified for command\r\n", ""},
+	{"COMMAND INFO nope", "*1\r\n*-1\r\n", "*1\r\n_\r\n"},
+	{"COMMAND INFO get", "*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n",
+		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n~2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n~0\r\n*0\r\n*0\r\n*0\r\n"},
+	{"COMMAND DOCS echo", "*2\r\n" + bulk("echo") + "*8\r\n" + docs("echo"), "%1\r\n" + bulk("echo") + "%4\r\n" + docs("echo")},
+	{"COMMAND DOCS nope", "*0\r\n", "%0\r\n"},
+	{"NOPE a b", "-ERR unknown command 'NOPE', with args beginning with: 'a' 'b' \r\n", ""},
+	{"NOPE", "-ERR unknown command 'NOPE', with args beginning with: \r\n", ""},
+	{"GET", "-ERR wrong number of arguments for 'get' command\r\n", ""},
+	{"GET a b", "-ERR wrong number of arguments for 'get' command\r\n", ""},
+	{"SET a", "-ERR wrong number of arguments for 'set' command\r\n", ""},
+	{"AUTH x", "-" + noPassword + "\r\n", ""},
+	{"AUTH a b c", "-ERR syntax error\r\n", ""},
+	{"HELLO x", "-ERR Protocol version is not an integer or out of range\r\n", ""},
+	{"HELLO 4", "-NOPROTO unsupported protocol version\r\n", ""},
+	{"HELLO 2 WHAT", "-ERR Syntax error in HELLO option 'WHAT'\r\n", ""},
+	{"HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'\r\n", ""},
+	{"HELLO 3 SETNAME a\tb", "-" + badClientName + "\r\n", ""},
+	{"HELLO 3 AUTH other x", "-" + wrongPass + "\r\n", ""},
+	{"XREAD BLOCK 0 STREAMS s $", "-ERR respgate: command 'xread' is not supported: BLOCK needs a server connection of its own; without BLOCK it is served\r\n", ""},
+}
+
+func docs(name string) string {
+	cmd := command.Lookup([]byte(name))
+	return bulk("summary") + bulk(cmd.Summary) + bulk("since") + bulk(cmd.Since) + bulk("group") + bulk(cmd.Group) + bulk("arguments") + "*0\r\n"
+}
+
+func TestLocalCommands(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, resp3 := range []bool{false, true} {
+			r := newRig(t, v, []string{"g1", "g2"})
+			a := r.dial()
+			if resp3 {
+				a.send(req("HELLO", "3"))
+				a.want(hello("7.0.15", 1, true))
+			}
+			for _, tc := range localCases {
+				want := tc.resp2
+				if resp3 && tc.resp3 != "" {
+					want = tc.resp3
+				}
+				a.do(want, strings.Split(tc.request, " ")...)
+			}
+			if got := r.servers["g1"].requests(); len(got) != 0 {
+				t.Errorf("a server saw %q", got)
+			}
+		}
+	})
+}
+
+func TestHello(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1", "g2"})
+	r.servers["g2"].change(func() { r.servers["g2"].version = "7.0.9" })
+	a := r.dial()
+	a.do(hello("7.0.15", 1, false), "HELLO") // before any server was asked
+	a.do(bulk("APPEND "+r.key("g1", 0)+" x"), "APPEND", r.key("g1", 0), "x")
+	a.do(hello("7.2.4", 1, false), "HELLO", "2")
+	a.do(bulk("APPEND "+r.key("g2", 0)+" x"), "APPEND", r.key("g2", 0), "x")
+	a.do(hello("7.0.9", 1, true), "HELLO", "3", "SETNAME", "me", "AUTH", "default", "any") // the oldest server's
+	a.do(bulk("me"), "CLIENT", "GETNAME")
+	a.do(hello("7.0.9", 1, true), "hello") // keeps the version
+	a.do(resetReplyText, "RESET")
+	a.do("$-1\r\n", "CLIENT", "GETNAME")
+	a.do(hello("7.0.9", 1, false), "HELLO")
+}
+
+const resetReplyText = "+RESET\r\n"
+
+func TestTime(t *testing.T) {
+	t.Parallel()
+	a := newRig(t, plain, []string{"g1"}).dial()
+	a.send(req("TIME"))
+	a.want("*2\r\n$10\r\n")
+	a.line()
+	if micros := a.line() + a.line(); !strings.HasPrefix(micros, "$") {
+		t.Errorf("TIME: %q", micros)
+	}
+}
+
+// text reads a bulk or verbatim string.
+func (a *app) text() string {
+	a.t.Helper()
+	head := a.line()
+	n, err := strconv.Atoi(strings.TrimRight(head[1:], "\r\n"))
+	if err != nil || head[0] != '$' && head[0] != '=' {
+		a.t.Fatalf("reply %q, want a string", head)
+	}
+	b := make([]byte, n+2)
+	if _, err := io.ReadFull(a.r, b); err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimPrefix(string(b[:n]), "txt:")
+}
+
+func TestInfo(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1", "g2"}, func(s *topology.Snapshot) { s.Limits.MaxClients = 99 })
+		a := r.dial()
+		for _, ask := range [][]string{{"INFO"}, {"INFO", "ALL"}, {"info", "everything"}, {"INFO", "default"}} {
+			a.send(req(ask...))
+			got := a.text()
+			for _, want := range []string{
+				"# Server\r\n", "redis_version:7.0.15\r\n", "redis_mode:standalone\r\n", "respgate_version:1.2.3\r\n", "respgate_pool:p\r\n", "respgate_groups:2\r\n",
+				"# Clients\r\nconnected_clients:1\r\nmaxclients:99\r\n", "maxmemory_policy:noeviction\r\n", "loading:0\r\n", "# Stats\r\n",
+				"# Replication\r\nrole:master\r\n", "# Cluster\r\ncluster_enabled:0\r\n",
+			} {
+				if !strings.Contains(got, want) {
+					t.Errorf("%v: no %q in %q", ask, want, got)
+				}
+			}
+		}
+		a.send(req("INFO", "Replication", "cluster"))
+		if got, want := a.text(), "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n"; got != want {
+			t.Errorf("two sections: %q, want %q", got, want)
+		}
+		a.do("$0\r\n\r\n", "INFO", "nothing")
+		a.send(req("CLIENT", "SETNAME", "me") + req("CLIENT", "SETINFO", "lib-name", "lib") + req("CLIENT", "INFO"))
+		a.want("+OK\r\n+OK\r\n")
+		got := a.text()
+		for _, want := range []string{"id=1 ", " addr=" + a.conn.LocalAddr().String() + " ", " laddr=" + a.conn.RemoteAddr().String() + " ", " name=me ", " resp=2 ", " lib-name=lib "} {
+			if !strings.Contains(got, want) {
+				t.Errorf("CLIENT INFO: no %q in %q", want, got)
+			}
+		}
+	})
+}
+
+// TestCommandTable: what the proxy says it serves is what it does not refuse.
+func TestCommandTable(t *testing.T) {
+	t.Parallel()
+	a := newRig(t, plain, []string{"g1"}).dial()
+	a.send(req("COMMAND", "COUNT"))
+	count, err := strconv.Atoi(strings.TrimSpace(a.line()[1:]))
+	if err != nil || count < 200 {
+		t.Fatalf("COMMAND COUNT: %d, %v", count, err)
+	}
+	a.send(req("COMMAND", "LIST"))
+	a.want(fmt.Sprintf("*%d\r\n", count))
+	names := map[string]bool{}
+	for range count {
+		names[a.text()] = true
+	}
+	for name, want := range map[string]bool{"get": true, "mset": true, "client": true, "eval": true, "cluster": true, "migrate": false, "shutdown": false, "client|id": false} {
+		if names[name] != want {
+			t.Errorf("%q is listed: %v, want %v", name, names[name], want)
+		}
+	}
+	a.do("-ERR syntax error\r\n", "COMMAND", "LIST", "FILTERBY", "MODULE", "x")
+	a.send(req("COMMAND") + req("COMMAND", "DOCS") + req("ECHO", "end"))
+	a.want(fmt.Sprintf("*%d\r\n", count))
+	for line := a.line(); line != "end\r\n"; line = a.line() {
+	}
+}
+
+// TestRefused: every command that needs what the proxy does not do is refused with its name, and the connection stays.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1", "g2"})
+	a := r.dial()
+	refused := 0
+	for _, cmd := range command.All() {
+		if cmd.Route != command.RouteRefused && cmd.Route != command.RouteSession && cmd.Route != command.RouteFanout || cmd.Container() {
+			continue
+		}
+		args := strings.Split(cmd.Name, "|")
+		for len(args) < max(cmd.Arity, -cmd.Arity) {
+			args = append(args, "1")
+		}
+		a.send(req(args...))
+		a.wantError("ERR respgate: command '" + cmd.Name + "' is not supported: ")
+		refused++
+	}
+	a.do("+PONG\r\n", "PING")
+	if refused < 50 || r.pool().Errors["unsupported"] != uint64(refused) {
+		t.Errorf("%d refused, %d counted", refused, r.pool().Errors["unsupported"])
+	}
+}
+
+// TestOneGroup: where all keys lie in one place, more commands can be served.
+func TestOneGroup(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1"})
+	a := r.dial()
+	for _, args := range [][]string{
+		{"DBSIZE"}, {"FLUSHALL"}, {"EVAL", "return 1", "0"}, {"MSETNX", "a", "1", "b", "2"}, {"EVAL", "s", "3", "a"}, {"MGET", "no", "where"},
+	} {
+		if args[0] == "MGET" {
+			a.do(array("$-1\r\n", "$-1\r\n"), args...)
+			continue
+		}
+		a.do(bulk(strings.Join(args, " ")), args...)
+	}
+}
+
+func TestAllEjected(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1", "g2"})
+	x, y := r.key("g1", 0), r.key("g2", 0)
+	r.apply(func(s *topology.Snapshot) {
+		p := s.Pool("p")
+		cfg := p.Ring.Config()
+		for i := range cfg.Nodes {
+			cfg.Nodes[i].Ejected = true
+		}
+		p.Ring = mustRing(cfg)
+	})
+	a := r.dial()
+	for _, args := range [][]string{{"GET", x}, {"MGET", x, y}, {"DEL", y}, {"RENAME", x, x}} {
+		a.do("-ERR respgate: every server of pool 'p' is ejected\r\n", args...)
+	}
+}

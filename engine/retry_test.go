@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"respgate/engine/topology"
+)
+
+const unknownOutcome = "-ERR respgate: group 'g1': connection to its master was lost after the request was sent; it may or may not have been executed\r\n"
+
+// TestClassA: what has not left to its last byte cannot have been executed: it is sent again, whatever it is.
+func TestClassA(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := serveFake(t, &smallBuffers{ln, v.loops})
+		r := newRig(t, v, []string{"g1"}, change("g1", func(g *topology.Group) { g.Master = s.master(2) }))
+		deaf := make(chan struct{})
+		s.on(func(c *fakeConn, args []string) (string, bool) {
+			if args[0] == "APPEND" && c.number < v.loops {
+				s.mu.Unlock()
+				<-deaf // takes nothing more, of this connection
+				s.mu.Lock()
+				c.conn.Close()
+				return "", true
+			}
+			return "", false
+		})
+		a, b := r.dial(), r.dial()
+		a.send(req("APPEND", "a", "x"))
+		b.send(req("APPEND", "b", "x"))
+		until(t, "the server has stopped reading", func() bool { return r.stats("g1").Inflight == 2 })
+		large := strings.Repeat("x", 7<<20) // more than two sockets take
+		a.send(req("SET", "k", large) + req("EVAL", "script", "1", "k"))
+		until(t, "a part of it is written", func() bool { return r.pool().ServerSent > 4096 && r.stats("g1").Inflight == 3 })
+		close(deaf)
+		a.want(unknownOutcome + "+OK\r\n" + bulk("EVAL script 1 k"))
+		b.want(unknownOutcome)
+		executed := 0
+		for _, q := range s.requests() {
+			if strings.HasPrefix(q, "SET k") {
+				executed++
+			}
+		}
+		if executed != 1 {
+			t.Errorf("executed %d times", executed)
+		}
+	})
+}
+
+// smallBuffers makes the first connections take little before somebody reads.
+type smallBuffers struct {
+	net.Listener
+	first int
+}
+
+func (l *smallBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if l.first--; err == nil && l.first >= 0 {
+		err = c.(*net.TCPConn).SetReadBuffer(4096)
+	}
+	return c, err
+}
+
+// TestClassC: sent, and no reply: what only reads is asked again; for the rest nobody can say.
+func TestClassC(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, tc := range []struct {
+			args  []string
+			again bool
+		}{
+			{[]string{"GET", "k"}, true},
+			{[]string{"LRANGE", "k", "0", "-1"}, true},
+			{[]string{"SET", "k", "v"}, false},
+			{[]string{"EVAL", "s", "1", "k"}, false},
+			{[]string{"EVAL_RO", "s", "1", "k"}, false},
+			{[]string{"HSCAN", "k", "0"}, false},
+			{[]string{"INCR", "k"}, false},
+		} {
+			r := newRig(t, v, []string{"g1"})
+			s := r.servers["g1"]
+			s.on(func(c *fakeConn, args []string) (string, bool) {
+				if args[0] != tc.args[0] {
+					return "", false
+				}
+				if c.number == 0 {
+					c.conn.Close()
+					return "", true
+				}
+				return "+again\r\n", true
+			})
+			a := r.dial()
+			a.send(req(tc.args...) + req("ECHO", "next"))
+			want := unknownOutcome
+			if tc.again {
+				want = "+again\r\n"
+			}
+			a.want(want + bulk("next"))
+			if st := r.stats("g1"); tc.again != (st.Retried == 1) || tc.again != (st.Unknown == 0) {
+				t.Errorf("%v: %d retried, %d unknown", tc.args, st.Retried, st.Unknown)
+			}
+		}
+	})
+}
+
+// TestDemoted: rejected as a replica rejects, everything waits, in order, for a master; none of it reaches the old one.
+func TestDemoted(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, text := range []string{"-READONLY You can't write against a read only replica.\r\n", "-MASTERDOWN Link with MASTER is down\r\n"} {
+			r := newRig(t, v, []string{"g1"})
+			old, next := r.servers["g1"], newFake(t)
+			a, b := r.dial(), r.dial()
+			a.do("+OK\r\n", "SET", "a", "0")
+			b.do("+OK\r\n", "SET", "b", "0")
+			old.on(func(_ *fakeConn, args []string) (string, bool) {
+				return text, !isGreeting(args)
+			})
+			old.change(func() { old.role = "slave" })
+			var sent [2]strings.Builder
+			for i := range 20 {
+				fmt.Fprint(&sent[0], req("SET", "a", fmt.Sprint(i)), req("GET", "a"))
+				fmt.Fprint(&sent[1], req("SET", "b", fmt.Sprint(i)), req("GET", "b"))
+			}
+			a.send(sent[0].String())
+			b.send(sent[1].String())
+			until(t, "the demotion is seen and everything waits", func() bool { return r.happened(EventDemoted) > 0 && r.stats("g1").Held == 80 })
+			if got := r.causes(EventDemoted); !strings.Contains(got, text[1:8]) {
+				t.Errorf("cause %q", got)
+			}
+			before := len(old.requests())
+			r.apply(change("g1", func(g *topology.Group) { g.Master = next.master(2) }))
+			for i := range 20 {
+				a.want("+OK\r\n" + bulk(fmt.Sprint(i)))
+				b.want("+OK\r\n" + bulk(fmt.Sprint(i)))
+			}
+			if got := len(old.requests()); got != before {
+				t.Errorf("%d requests reached the old master after the switch", got-before)
+			}
+			st := r.stats("g1")
+			if st.Unknown != 0 || st.Held != 0 || st.HeldBytes != 0 {
+				t.Errorf("after the switch: %+v", st)
+			}
+		}
+	})
+}
+
+// TestRejectionIsAnAnswer: without roles (a fixed list of servers) the client gets what the server says.
+func TestRejectionIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1"}, set(func(s *topology.Settings) { s.VerifyRole = false }))
+	s := r.servers["g1"]
+	a := r.dial()
+	for _, text := range []string{"-READONLY no\r\n", "-MASTERDOWN no\r\n", "-BUSY x\r\n", "-OOM x\r\n", "-MISCONF x\r\n", "-NOREPLICAS x\r\n", "-READONLYX no\r\n", "-CLUSTERDOWN\r\n"} {
+		s.on(func(*fakeConn, []string) (string, bool) { return text, true })
+		if r.stats("g1").Links == 0 {
+			s.on(nil)
+			a.do("+OK\r\n", "SET", "k", "v")
+			s.on(func(*fakeConn, []string) (string, bool) { return text, true })
+		}
+		a.do(text, "SET", "k", "v")
+	}
+	if _, ever := s.connections(); ever != 1 {
+		t.Errorf("%d connections", ever)
+	}
+}
+
+// TestLoading: a server that is loading is asked again until it has loaded, as long as the hold lasts.
+func TestLoading(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		a := r.dial()
+		a.do("+OK\r\n", "SET", "k", "0")
+		asked := 0
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if isGreeting(args) {
+				return "", false
+			}
+			asked++
+			return "-LOADING Redis is loading the dataset in memory\r\n", asked <= 7
+		})
+		a.send(req("SET", "k", "1") + req("GET", "k") + req("SET", "k", "2") + req("GET", "k"))
+		a.want("+OK\r\n" + bulk("1") + "+OK\r\n" + bulk("2"))
+		if _, ever := s.connections(); ever != 1 {
+			t.Errorf("%d connections: the link to a loading server should stay", ever)
+		}
+		r.apply(set(func(s *topology.Settings) { s.HoldTimeout = 50 * time.Millisecond }))
+		s.change(func() { asked = -1 << 30 })
+		a.send(req("SET", "k", "1"))
+		a.wantError("ERR respgate: group 'g1': its master "+s.ln.Addr().String()+" is loading its data", "(waited ")
+	})
+}
+
+// TestScriptsAreNotSentAgain: a script may raise any error, after having written.
+func TestScriptsAreNotSentAgain(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, text := range []string{"-READONLY script\r\n", "-LOADING script\r\n", "-MASTERDOWN script\r\n"} {
+			r := newRig(t, v, []string{"g1"})
+			s := r.servers["g1"]
+			s.on(func(_ *fakeConn, args []string) (string, bool) { return text, args[0] == "EVAL" || args[0] == "FCALL" })
+			a := r.dial()
+			a.send(req("EVAL", "s", "1", "k") + req("SET", "k", "v") + req("FCALL", "f", "1", "k"))
+			a.want(text + "+OK\r\n" + text)
+			if got := s.requests(); len(got) != 3 {
+				t.Errorf("the server saw %q", got)
+			}
+		}
+	})
+}
+
+// TestOvertaking: the node rejects a write and takes a later one of the same pipeline. The earlier one can no longer be
+// executed in its place; what only read is asked again.
+func TestOvertaking(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		a := r.dial()
+		a.do("+OK\r\n", "SET", "k", "0")
+		rejected := 0
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if args[0] == "INCR" && rejected == 0 {
+				rejected++
+				return "-LOADING x\r\n", true
+			}
+			return "", false
+		})
+		s.hold()
+		a.send(req("INCR", "k") + req("GET", "k") + req("SET", "k", "9") + req("GET", "k"))
+		until(t, "all are there", func() bool { return len(s.requests()) == 5 })
+		s.open()
+		a.wantError("ERR respgate: group 'g1': its master " + s.ln.Addr().String() + " rejected the request, and executed a later one: send it again")
+		a.wantError("ERR respgate: group 'g1': its master")
+		a.want("+OK\r\n" + bulk("9"))
+		// Reads alone do not stand in the way.
+		rejected = 0
+		s.hold()
+		before := len(s.requests())
+		a.send(req("INCR", "k") + req("GET", "k"))
+		until(t, "both are there", func() bool { return len(s.requests()) == before+2 })
+		s.open()
+		a.want(bulk("INCR k") + bulk("9"))
+		if got := strings.Join(s.requests()[before:], ", "); got != "INCR k, GET k, INCR k, GET k" {
+			t.Errorf("the server saw %q", got)
+		}
+	})
+}
