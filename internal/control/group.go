@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -169,8 +170,8 @@ func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 // masterless is a group without any master: requests wait while an answer may still come, and after one interaction's time
 // they are refused at once when the sentinels are out of reach or say that there is none.
 func (g *group) masterless(v sentinelclient.GroupView, now time.Time) {
-	g.hold = v.Cause
-	g.become(v.State.String(), v.Cause, now)
+	g.hold = cmp.Or(v.Cause, "its master is being looked for")
+	g.become(v.State.String(), g.hold, now)
 	switch {
 	case now.Before(g.pool.patience):
 	case !g.pool.view.Ready && g.pool.view.Cause != "":
@@ -182,7 +183,7 @@ func (g *group) masterless(v sentinelclient.GroupView, now time.Time) {
 
 // wait holds the group's requests and notes the first sign of trouble.
 func (g *group) wait(why string, now time.Time) {
-	g.hold = why
+	g.hold = cmp.Or(why, "its master is being verified") // an empty one would let the requests go
 	if g.firstSign.IsZero() {
 		g.firstSign = now
 	}

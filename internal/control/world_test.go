@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a Controller among fakes, in a synctest bubble: time passes only when everybody waits. What happens is written
 // down in the order in which it happens.
 type world struct {
-	t     testing.TB
+	t     failer
 	ctl   *Controller
 	plane *plane
 	level slog.LevelVar
@@ -52,14 +52,21 @@ type answer struct {
 	stall bool // no answer before ctx ends
 }
 
-func newWorld(t testing.TB) *world {
+// failer is what *testing.T and *rapid.T have in common here.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+func newWorld(t failer) *world {
 	w := &world{t: t, names: map[string]answer{}}
 	w.plane = &plane{w: w, snap: &topology.Snapshot{}, stats: map[string]map[string]*report.Group{}}
 	w.level.Set(slog.LevelInfo)
 	return w
 }
 
-func parse(t testing.TB, text string) *conf.Config {
+func parse(t failer, text string) *conf.Config {
 	t.Helper()
 	cf, err := conf.Parse("respgate.yml", []byte(text))
 	if err != nil {
