@@ -68,11 +68,6 @@ func TestRealFailover(t *testing.T) {
 	if f := v.group("g1").Failover; f != "" {
 		t.Errorf("the failover is over and still told: %s", f)
 	}
-	var ce *CommandError
-	if err := m.Failover(ctx, "g1"); !errors.As(err, &ce) {
-		t.Errorf("a failover without a good replica: %v", err)
-	}
-
 	start = time.Now()
 	s.masters["g2"].kill()
 	m.Suspect("g2", "connection reset by peer")
@@ -82,6 +77,10 @@ func TestRealFailover(t *testing.T) {
 	if g := v.group("g1"); g.State != GroupUp {
 		t.Errorf("g1 was touched: %+v", g)
 	}
+	eventually(t, "a failover is refused, for the only replica is dead", func() bool {
+		var ce *CommandError
+		return errors.As(m.Failover(context.Background(), "g2"), &ce) && ce.Code == "NOREPLICA"
+	})
 }
 
 func TestRealActiveSentinelStops(t *testing.T) {
