@@ -105,7 +105,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 	if err != nil {
 		a.stop()
 		_ = a.plane.Shutdown(context.Background()) // nobody has been told that it serves
-		a.ports.close()
+		a.unobserve()
 		return err
 	}
 	a.log.Info("respgate serves", "version", buildVersion(), "pid", os.Getpid(), "file", a.file, "pools", len(cf.Pools), "proxy-id", cf.ProxyID)
@@ -193,7 +193,7 @@ func (a *app) drain(signals <-chan os.Signal) error {
 	case err != nil:
 		a.log.Warn("clients were closed before they had all their replies", "cause", "a second signal")
 	}
-	a.ports.close()
+	a.unobserve()
 	a.log.Info("stopped")
 	return nil
 }
@@ -203,10 +203,18 @@ func (a *app) stop() {
 	if a.watcher != nil {
 		a.watcher.Close()
 	}
-	if err := errors.Join(a.console.Close(), a.metrics.Close(), a.stats.Close()); err != nil {
-		a.log.Warn("closing the ports", "cause", err.Error())
+	if err := a.console.Close(); err != nil {
+		a.log.Warn("closing the admin port", "cause", err.Error())
 	}
 	a.ctl.Load().Close()
+}
+
+// unobserve ends the ports that tell of the proxy: until then /livez says that it lives, and /readyz that it is shutting down.
+func (a *app) unobserve() {
+	if err := errors.Join(a.metrics.Close(), a.stats.Close()); err != nil {
+		a.log.Warn("closing the metrics ports", "cause", err.Error())
+	}
+	a.ports.close()
 }
 
 // monotonicMicroseconds is CLOCK_MONOTONIC as systemd wants it with RELOADING=1.
