@@ -298,13 +298,13 @@ func TestLookupsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if w.lookups != maxLookups {
-			t.Errorf("%d lookups at once, want %d", w.lookups, maxLookups)
+		if n := w.lookedUp(); n != maxLookups {
+			t.Errorf("%d lookups at once, want %d", n, maxLookups)
 		}
 		pass(lookupTimeout)
 		pass(lookupTimeout)
-		if w.lookups < 40 {
-			t.Errorf("%d of 40 names were asked for", w.lookups)
+		if n := w.lookedUp(); n < 40 {
+			t.Errorf("%d of 40 names were asked for", n)
 		}
 		for i := range 40 {
 			w.setName(fmt.Sprintf("h%d.example", i), answer{addrs: []netip.Addr{netip.MustParseAddr("::ffff:10.0.0.7")}})

@@ -183,6 +183,12 @@ func (w *world) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 	return a.addrs, a.err
 }
 
+func (w *world) lookedUp() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lookups
+}
+
 func (w *world) setName(name string, a answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
