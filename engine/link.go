@@ -139,6 +139,7 @@ func (k *link) send(r *request) {
 
 // arm sets the timer to the deadline of the oldest request somebody waits for.
 func (k *link) arm() {
+	k.loop.wheel.Stop(&k.timer)
 	timeout := int64(k.server.settings().Timeout)
 	if timeout <= 0 {
 		return

@@ -406,6 +406,13 @@ func (s *server) update(old *topology.Settings) {
 			}
 		}
 	}
+	if old.Timeout != set.Timeout {
+		for _, k := range append(slices.Clone(s.links), s.draining...) {
+			if k != nil && k.state == linkUp {
+				k.arm()
+			}
+		}
+	}
 	s.recover()
 }
 
