@@ -35,7 +35,7 @@ type client struct {
 	queue    clientQueue
 	inflight int64 // bytes of requests in the queue
 	stored   int64 // bytes of replies that wait for their turn
-	expect   int64 // a moving average of the size of its replies, for the bound on what is to come
+	expect   int64 // how large its next reply may be: the largest of late, slowly forgotten
 	out      buffer.Chain
 
 	prev, next *client      // in the pool's list
@@ -78,6 +78,7 @@ const closingTime = int64(10e9)
 // openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
 func (l *loop) openClient(fd int, p *pool, id int64) *client {
 	c := &client{loop: l, pool: p, fd: fd, id: id, since: l.now, wants: poller.Readable}
+	c.expect = min(firstReply, p.topo.Settings.ClientBuffer/firstWindow)
 	c.authed = p.topo.Settings.Password == ""
 	c.handle = l.slots.put(c)
 	if err := l.poll.Add(fd, c.handle, c.wants); err != nil {
@@ -133,6 +134,7 @@ func (c *client) readable() {
 		return
 	}
 	c.pool.received += uint64(n)
+	l.moved += n
 	if c.in != nil {
 		c.inLen += n
 		c.consume(c.in.Bytes()[:c.inLen])
@@ -286,10 +288,27 @@ func (c *client) full() bool {
 	return c.inflight >= s.Pipeline || c.owed() >= s.ClientBuffer
 }
 
-// swamped reports that a reply of n bytes is beyond what is kept for a client that does not read. The bound on what is
-// read from it comes first; but it goes by replies of the past, and those under way may turn out larger.
+// A pipeline of a new client starts with as many requests as large replies would fit its buffer, firstWindow at least, and
+// goes on with what they turn out to be.
+const (
+	firstReply  = 64 << 10
+	firstWindow = 1024
+)
+
+// learn takes the size of a reply into account for those to come.
+func (c *client) learn(size int64) {
+	if size > c.expect {
+		c.expect = size
+		return
+	}
+	c.expect -= (c.expect - size) >> 6
+}
+
+// swamped reports that a reply of n bytes cannot be kept: the client has far more unread than its buffer, and the process
+// is at its memory limit. What is read from a client is bounded by what its replies have been like; those under way may
+// still turn out larger.
 func (c *client) swamped(n int64) bool {
-	return n > minInput && int64(c.out.Size())+c.stored+n > 2*c.pool.topo.Settings.ClientBuffer
+	return c.loop.tight && n > minInput && int64(c.out.Size())+c.stored+n > 2*c.pool.topo.Settings.ClientBuffer
 }
 
 // owed is what the client has still to read, as far as it is known: here, waiting, and expected from its own past.

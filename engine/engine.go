@@ -19,6 +19,7 @@ type Options struct {
 	Version   string                        // of respgate, for INFO
 	NewPoller func() (poller.Poller, error) // nil = the platform's best
 	Observe   func(Event)                   // called from the loops: must not block; nil = nobody
+	Batch     time.Duration                 // how long a busy loop rests to gather events; 0 = DefaultBatch, < 0 = never
 	Fatal     func(error)                   // a loop cannot go on; nil = panic
 }
 
@@ -56,6 +57,12 @@ var ErrClosed = errors.New("engine: closed")
 func New(opts Options) (*Engine, error) {
 	if opts.Loops <= 0 {
 		opts.Loops = runtime.GOMAXPROCS(0)
+	}
+	switch {
+	case opts.Batch == 0:
+		opts.Batch = DefaultBatch
+	case opts.Batch < 0:
+		opts.Batch = 0
 	}
 	if opts.NewPoller == nil {
 		opts.NewPoller = poller.New

@@ -27,6 +27,7 @@ type link struct {
 	timer  timer.Timer // connecting and handshake: their deadline; up: the oldest request's
 	peer   string
 	opened int64
+	heard  int64 // when the last byte came
 
 	out      buffer.Chain
 	queued   uint64 // position behind the last byte appended to out, since the link was opened
@@ -178,12 +179,20 @@ func (k *link) deadline(now int64) {
 		k.loop.eng.observe(Event{Kind: EventTimeout, Pool: g.pool.name, Group: g.name, Master: k.peer, Generation: k.server.master.Generation,
 			Cause: fmt.Sprintf("%d requests timed out after %d ms", late, timeout/int64(time.Millisecond))})
 	}
-	if (k.blocked || k.retiring) && !k.awaited() {
+	switch h := k.inflight.head; {
+	case (k.blocked || k.retiring) && !k.awaited():
 		k.close("the replies it was kept for did not come")
-		return
+	case late > 0 && h.sent+silence*timeout <= now && k.heard < h.sent:
+		// The connection may lead nowhere any more, which only a new one can tell.
+		k.close(fmt.Sprintf("not a byte came for %d ms", (now-h.sent)/int64(time.Millisecond)))
+	default:
+		k.arm()
 	}
-	k.arm()
 }
+
+// silence is how many time-outs a link may pass without a byte, with requests in flight, before it is replaced: one slow
+// request must not cost its neighbours their link.
+const silence = 2
 
 // awaited reports whether somebody waits for a reply of what is in flight.
 func (k *link) awaited() bool {
@@ -255,6 +264,8 @@ func (k *link) readable() {
 		return
 	}
 	k.server.group.pool.serverReceived += uint64(n)
+	k.heard = l.now
+	l.moved += n
 	pos := k.fill
 	k.fill += uint32(n)
 	for pos < k.fill {

@@ -59,6 +59,7 @@ func (r *reply) appendTo(dst *buffer.Chain, p *buffer.Pool) {
 // the reply now, or when those before it have theirs.
 func (l *loop) complete(r *request, rep *reply) {
 	r.state = requestAnswered
+	l.served++
 	if r.parent != nil {
 		l.fragmentDone(r, rep)
 		return
@@ -67,7 +68,7 @@ func (l *loop) complete(r *request, rep *reply) {
 	p := c.pool
 	p.latency.observe(l.now - r.start)
 	size := int64(rep.size())
-	c.expect += (size - c.expect) >> 3
+	c.learn(size)
 	if c.swamped(size) {
 		p.count(errTooLarge)
 		rep = &reply{text: resp.AppendError(l.scratch(), c.swampedText(size))}
@@ -86,7 +87,7 @@ func (l *loop) complete(r *request, rep *reply) {
 
 // swampedText is the error in place of a reply that would not fit.
 func (c *client) swampedText(size int64) string {
-	return fmt.Sprintf("ERR respgate: the reply (%d bytes) was dropped: the client has not read %d bytes of earlier ones, which is more than its client_buffer",
+	return fmt.Sprintf("ERR respgate: the request was executed, its reply (%d bytes) was dropped: limits.memory is reached, and the client has not read %d bytes of earlier replies, twice its client_buffer",
 		size, int64(c.out.Size())+c.stored)
 }
 

@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"respgate/engine/buffer"
@@ -48,3 +50,5 @@ func tuneKeepalive(fd, idle, interval, count int) {}
 func tuneUserTimeout(fd, ms int) {}
 
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
+
+func nap(d time.Duration) { time.Sleep(d) }

@@ -202,7 +202,7 @@ func (l *loop) merge(r *request) {
 	r.split, r.state = nil, requestAnswered
 	size := int64(r.reply.Size())
 	c.stored += size
-	c.expect += (size - c.expect) >> 3
+	c.learn(size)
 	c.pool.latency.observe(l.now - r.start)
 	if c.queue.head == r {
 		c.emit()
