@@ -8,16 +8,20 @@ import (
 )
 
 // Failover asks the active sentinel to fail a group over now, after asking it
-// whether a quorum is there. It returns when the sentinel has agreed, long before
-// there is a new master. Errors: *CommandError, ErrUnknownGroup, ErrClosed, or
+// whether a quorum is there, and the master whether its replicas have all that
+// it has. It returns when the sentinel has agreed, long before there is a new
+// master. Errors: *CommandError, ErrUnknownGroup, ErrClosed, or
 // that of the connection. It may be called by any goroutine but deliver's.
 func (m *Monitor) Failover(ctx context.Context, group string) error {
 	var s Sentinel
 	var cfg Config
+	var master Address
 	var known, watched bool
 	err := m.call(func() {
 		cfg = *m.pool.cfg
-		known = m.pool.groups[group] != nil
+		if g := m.pool.groups[group]; g != nil {
+			known, master = true, g.master
+		}
 		if watched = m.pool.watches(m.pool.active); watched {
 			s = m.pool.links[m.pool.active].sentinel
 		}
@@ -32,14 +36,20 @@ func (m *Monitor) Failover(ctx context.Context, group string) error {
 	}
 	ctx, cancel := within(ctx, cfg.Timeout)
 	defer cancel()
-	if err := failOver(ctx, s, group); err != nil {
+	if err := askSentinel(ctx, s, group, "CKQUORUM"); err != nil {
+		return err
+	}
+	if err := synced(ctx, master, question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout}); err != nil {
+		return err
+	}
+	if err := askSentinel(ctx, s, group, "FAILOVER"); err != nil {
 		return err
 	}
 	return m.group(group, evHurry{})
 }
 
-// failOver works on a connection of its own, so that a slow reply delays nobody.
-func failOver(ctx context.Context, s Sentinel, group string) error {
+// askSentinel works on a connection of its own, so that a slow reply delays nobody.
+func askSentinel(ctx context.Context, s Sentinel, group, command string) error {
 	wrap := func(err error) error {
 		return fmt.Errorf("sentinel %v: failover of %s: %w", s.Address, group, tidy(err))
 	}
@@ -58,14 +68,12 @@ func failOver(ctx context.Context, s Sentinel, group string) error {
 			return newCommandError(s.Address, printable(v.Str))
 		}
 	}
-	for _, command := range []string{"CKQUORUM", "FAILOVER"} {
-		v, err := conn.Do("SENTINEL", command, group)
-		if err != nil {
-			return wrap(err)
-		}
-		if v.IsError() {
-			return newCommandError(s.Address, printable(v.Str))
-		}
+	v, err := conn.Do("SENTINEL", command, group)
+	if err != nil {
+		return wrap(err)
+	}
+	if v.IsError() {
+		return newCommandError(s.Address, printable(v.Str))
 	}
 	return nil
 }
