@@ -308,3 +308,32 @@ func TestPoolRejects(t *testing.T) {
 		r.dial().do(bulk("2"), "GET", "k")
 	})
 }
+
+// TestColdLink: while the first link is on its way a client that sends much is not read, rather than refused.
+func TestColdLink(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) { s.HoldRequests, s.HoldBytes, s.Pipeline = 10, 1000, 64<<20 }))
+		s := r.servers["g1"]
+		greet := make(chan struct{})
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if args[0] == "ROLE" {
+				s.mu.Unlock()
+				<-greet
+				s.mu.Lock()
+			}
+			return "", false
+		})
+		a := r.dial()
+		const n = 20_000 // 420 KB
+		done := a.pour(req("GET", "k"), n)
+		r.stopped("the client is not read any more")
+		if st := r.stats("g1"); st.HeldBytes < stallPending || st.HeldBytes > 2*stallPending || st.Overflows > 0 {
+			t.Errorf("%d bytes wait, %d requests were refused", st.HeldBytes, st.Overflows)
+		}
+		close(greet)
+		a.drink("$-1\r\n", n)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

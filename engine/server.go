@@ -181,10 +181,20 @@ func (s *server) refuse(q *serverQueue) {
 	}
 }
 
-// busy reports that requests wait for nothing but a link that is behind: their clients are stalled then, whereas the
-// bounds of the hold decide when it is the group that has to come back.
+// busy reports that requests wait for nothing but a link that is behind or, for the first time, on its way: their clients
+// are stalled then, whereas the bounds of the hold decide when it is the group that has to come back.
 func (s *server) busy() bool {
-	return s.connected() && !s.group.topo.Hold && s.restUntil <= s.loop.now
+	return !s.group.topo.Hold && s.restUntil <= s.loop.now && (s.connected() || s.opening())
+}
+
+// opening reports that a link is being established and none has failed since the last one was up.
+func (s *server) opening() bool {
+	for _, k := range s.links {
+		if k != nil && s.failures == 0 && (k.state == linkConnecting || k.state == linkHandshake) {
+			return true
+		}
+	}
+	return false
 }
 
 // connected reports whether some link is up and not on its way out.

@@ -80,7 +80,7 @@ func TestSwitchBack(t *testing.T) {
 // TestTimeout: the request gets an error, its late reply is skipped, and its neighbours on the link do not notice.
 func TestTimeout(t *testing.T) {
 	each(t, func(t *testing.T, v variant) {
-		const limit = 30 * time.Millisecond
+		const limit = 250 * time.Millisecond
 		r := newRig(t, v, []string{"g1", "g2"}, set(func(s *topology.Settings) { s.Timeout = limit }))
 		x, y := r.key("g1", 0), r.key("g2", 0)
 		s := r.servers["g1"]
@@ -92,7 +92,7 @@ func TestTimeout(t *testing.T) {
 		})
 		conns, _ := s.connections()
 		s.hold()
-		text := "-ERR respgate: group 'g1': timed out after 30 ms waiting for a reply of " + s.ln.Addr().String() + "\r\n"
+		text := "-ERR respgate: group 'g1': timed out after 250 ms waiting for a reply of " + s.ln.Addr().String() + "\r\n"
 		start := time.Now()
 		a.send(req("APPEND", x, "late") + req("APPEND", y, "in time") + req("MGET", x, y) + req("DEL", x, y))
 		a.want(text + bulk("APPEND "+y+" in time") + text + text)
@@ -110,7 +110,7 @@ func TestTimeout(t *testing.T) {
 		b.want(bulk("APPEND " + x + " b"))
 		st := r.stats("g1")
 		if st.Timeouts != 3 || st.Late != 3 || st.Inflight != 0 {
-			t.Errorf("%d timeouts, %d late replies, want 3 and 3; %d in flight; %+v lost %q failed %q seen %q", st.Timeouts, st.Late, st.Inflight, st, r.causes(EventLinkLost), r.causes(EventDialFailed), s.requests())
+			t.Errorf("%d timeouts, %d late replies, want 3 and 3; %d in flight; lost: %q", st.Timeouts, st.Late, st.Inflight, r.causes(EventLinkLost))
 		}
 		if now, _ := s.connections(); now != conns {
 			t.Errorf("%d links, there were %d", now, conns)
