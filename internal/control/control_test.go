@@ -132,6 +132,25 @@ func TestSwitchGivenUp(t *testing.T) {
 	}
 }
 
+// Sentinel is not asked while a loop may still be sending.
+func TestSwitchNeedsItsHold(t *testing.T) {
+	bubble(t, onePool, func(t *testing.T, w *world) {
+		w.latest("cache").failover = func(context.Context) error { t.Error("asked"); return errors.New("no") }
+		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
+		synctest.Wait()
+		w.plane.refuseWith(errors.New("no"))
+		_, err := w.ctl.Switch(t.Context(), "cache", "g1")
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Code != "TIMEOUT" || !strings.Contains(e.Text, "could not be held") {
+			t.Errorf("%v", err)
+		}
+		w.plane.refuseWith(nil)
+		pass(applyAgain)
+		if held(w.plane.current(), "cache", "g1") {
+			t.Error("still paused")
+		}
+	})
+}
+
 // Everything may be called while control ends, and after that; nobody hangs.
 func TestCloseWhileOthersCall(t *testing.T) {
 	bubble(t, onePool, func(t *testing.T, w *world) {

@@ -142,13 +142,13 @@ func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 		return
 	case v.State == sentinelclient.GroupVerifying, v.State == sentinelclient.GroupSuspect:
 		g.wait(v.Cause, now)
-		g.become(v.State.String(), v.Cause, now)
+		g.become(v.State.String(), g.hold, now)
 	case v.State == sentinelclient.GroupUp:
 		g.hold, g.firstSign = "", g.keepSign()
 		g.become("up", v.Cause, now)
 	default:
 		g.wait(v.Cause, now)
-		g.become(v.State.String(), v.Cause, now)
+		g.become(v.State.String(), g.hold, now)
 	}
 	if v.Authority {
 		return

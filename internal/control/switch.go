@@ -124,9 +124,8 @@ func (c *Controller) lift(t *target) {
 func (c *Controller) drained(ctx context.Context, t *target) error {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
-	left := 0
+	held, left := false, 0
 	err := poll(ctx, func() (done bool, err error) {
-		held := false
 		stopped := c.insist(func() {
 			if _, err = c.at(t); err == nil {
 				g, _ := c.snap.Pool(t.pool).Group(t.group) // what is in pools is in the snapshot, once a round is over
@@ -142,10 +141,14 @@ func (c *Controller) drained(ctx context.Context, t *target) error {
 		}
 		return left == 0, nil
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case !held:
+		return &Error{"TIMEOUT", fmt.Sprintf("the requests of group '%s' in pool '%s' could not be held within %s: nothing was changed", t.group, t.pool, drainLimit)}
+	default:
 		return &Error{"TIMEOUT", fmt.Sprintf("%d requests of group '%s' in pool '%s' are still in flight after %s: nothing was changed", left, t.group, t.pool, drainLimit)}
 	}
-	return err
 }
 
 // switched waits until every loop serves the wanted master.
