@@ -27,7 +27,7 @@ import (
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
 //	switch POOL GROUP [HOST PORT] | agree POOL [error=TEXT] | verify POOL [error=TEXT] | close
-//	refuse TEXT | accept | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
+//	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
 //
 // Texts have underscores for blanks.
 func TestTranscripts(t *testing.T) {
@@ -52,8 +52,7 @@ func TestTranscripts(t *testing.T) {
 }
 
 type player struct {
-	w     *world
-	agree map[string]string // why a pool's sentinels refuse a failover
+	w *world
 }
 
 // args are the words of a command, and its key=value pairs.
