@@ -8,7 +8,7 @@
 //	operator ────┤            └─ rows for the console, the manager's "applied"
 //	data plane ──┘
 //
-// Callers never wait for one another: deliveries are coalesced in the inbox (the newest view per pool, one event per
+// Callers never wait for one another: deliveries are coalesced in the inbox (the newest view per client, one event per
 // group and kind), and whatever blocks (DNS, a switch-over) runs outside the goroutine and comes back through the inbox.
 package control
 
