@@ -24,9 +24,6 @@ type split struct {
 	next      *split
 }
 
-// maxOwner bounds the fragments of one request by the width of owner; a pool has at most 1,024 groups.
-const maxOwner = 1 << 16
-
 func (l *loop) newSplit() *split {
 	s := l.freeSplits
 	if s == nil {
