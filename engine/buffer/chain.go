@@ -16,6 +16,7 @@ func (p Piece) Len() int { return int(p.End - p.Off) }
 // Chain is a queue of bytes: appended at the end by copy or by reference, consumed from the front. The zero value is empty.
 type Chain struct {
 	pieces []Piece
+	small  []Piece // what pieces was before it became a run of the pool's; nil unless it is one now
 	head   int
 	size   int
 }
@@ -78,17 +79,36 @@ func (c *Chain) AppendChain(o *Chain) {
 }
 
 func (c *Chain) push(p Piece) {
-	if c.head > 0 && len(c.pieces) == cap(c.pieces) {
-		n := copy(c.pieces, c.pieces[c.head:])
-		clear(c.pieces[n:])
-		c.pieces, c.head = c.pieces[:n], 0
+	if len(c.pieces) == cap(c.pieces) {
+		c.makeRoom(p.Chunk.pool)
 	}
 	c.pieces = append(c.pieces, p)
+}
+
+// keepPieces is how many elements a chain keeps room for while it is empty.
+const keepPieces = 4
+
+// makeRoom lets one more element in: where others have left, in a small array of the chain's own, or in a run borrowed
+// until the chain is empty. Longer ones, which a client gets to that does not read, are for the garbage collector.
+func (c *Chain) makeRoom(p *Pool) {
+	switch live := c.pieces[c.head:]; {
+	case c.head > 0:
+		n := copy(c.pieces, live)
+		clear(c.pieces[n:])
+		c.pieces, c.head = c.pieces[:n], 0
+	case cap(c.pieces) == 0:
+		c.pieces = make([]Piece, 0, keepPieces)
+	case cap(c.pieces) == keepPieces:
+		c.small = c.pieces[:0]
+		c.pieces = append(p.takeRun(), live...)
+		clear(live)
+	}
 }
 
 // Advance drops n bytes from the front and releases the chunks that are done with.
 func (c *Chain) Advance(n int) {
 	c.size -= n
+	var pool *Pool
 	for n > 0 {
 		p := &c.pieces[c.head]
 		if l := p.Len(); n < l {
@@ -97,10 +117,14 @@ func (c *Chain) Advance(n int) {
 		} else {
 			n -= l
 		}
+		pool = p.Chunk.pool
 		c.pop()
 	}
 	if c.size == 0 {
-		c.Clear() // a reserved, empty tail goes as well
+		for c.head < len(c.pieces) { // a reserved, empty tail goes as well
+			c.pop()
+		}
+		c.emptied(pool)
 	}
 }
 
@@ -111,19 +135,25 @@ func (c *Chain) pop() {
 	c.head++
 }
 
-// keepPieces is how many elements an empty chain keeps room for.
-const keepPieces = 4
-
 // Clear drops everything.
 func (c *Chain) Clear() {
+	var p *Pool
 	for c.head < len(c.pieces) {
+		p = c.pieces[c.head].Chunk.pool
 		c.pop()
 	}
-	if cap(c.pieces) > keepPieces {
-		c.pieces = nil
-	} else {
-		c.pieces = c.pieces[:0]
+	c.emptied(p)
+}
+
+// emptied gives a run back to the pool that its last element came from.
+func (c *Chain) emptied(p *Pool) {
+	if c.small != nil {
+		if p != nil {
+			p.giveRun(c.pieces)
+		}
+		c.pieces, c.small = c.small, nil
 	}
+	c.pieces = c.pieces[:0]
 	c.head, c.size = 0, 0
 }
 

@@ -201,3 +201,52 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per round", n)
 	}
 }
+
+// TestLongChains: chains of many pieces share arrays, which a pool that is trimmed lets go.
+func TestLongChains(t *testing.T) {
+	var p Pool
+	chunk := p.Get(Large)
+	var chains [3]Chain
+	round := func() {
+		for i := range chains {
+			for j := range uint32(2 * runPieces) {
+				chains[i].AppendRef(chunk, 2*j, 2*j+1) // with gaps: each is a piece
+				if i > 0 && j == runPieces/2 {
+					break
+				}
+			}
+		}
+		for i := range chains {
+			chains[i].Advance(chains[i].Size() - 1)
+			chains[i].Clear()
+		}
+	}
+	round()
+	if len(p.runs) != 2 { // the first one outgrew its own
+		t.Errorf("%d arrays were given back, want 2", len(p.runs))
+	}
+	for _, run := range p.runs {
+		for _, piece := range run[:cap(run)] {
+			if piece != (Piece{}) {
+				t.Error("an array that was given back still refers to a chunk")
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		for j := range uint32(runPieces) {
+			chains[1].AppendRef(chunk, 2*j, 2*j+1)
+		}
+		chains[1].Advance(chains[1].Size())
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	p.Trim()
+	p.Trim()
+	if len(p.runs) != 0 {
+		t.Errorf("%d arrays are kept by an idle pool", len(p.runs))
+	}
+	chunk.Release()
+	if p.InUse() != 0 {
+		t.Errorf("%d bytes in use", p.InUse())
+	}
+}

@@ -58,6 +58,33 @@ type Pool struct {
 	small, large freeList
 	inUse        int64
 	idle         int64
+	runs         [][]Piece // arrays for chains of more than a few pieces
+	runsLow      int       // as freeList.low
+}
+
+const (
+	runPieces = 64  // elements of a run: as many as one vectored write takes
+	keepRuns  = 256 // free runs kept, 1.5 KiB each
+)
+
+// takeRun returns an empty array for runPieces elements.
+func (p *Pool) takeRun() []Piece {
+	n := len(p.runs)
+	if n == 0 {
+		return make([]Piece, 0, runPieces)
+	}
+	run := p.runs[n-1]
+	p.runs[n-1] = nil
+	p.runs = p.runs[:n-1]
+	p.runsLow = min(p.runsLow, n-1)
+	return run
+}
+
+// giveRun takes an array back whose elements are zero.
+func (p *Pool) giveRun(run []Piece) {
+	if cap(run) == runPieces && len(p.runs) < keepRuns {
+		p.runs = append(p.runs, run[:0])
+	}
 }
 
 // InUse is the number of bytes in chunks that somebody holds.
@@ -117,6 +144,9 @@ func (p *Pool) Trim() (dropped int64) {
 		}
 		list.low = list.count
 	}
+	n := len(p.runs) - p.runsLow
+	clear(p.runs[n:])
+	p.runs, p.runsLow = p.runs[:n], n
 	p.idle -= dropped
 	return dropped
 }
