@@ -98,7 +98,7 @@ func startServer(t *testing.T, program string, config func(port int) string) *se
 		port := freePort(t)
 		dir := t.TempDir()
 		file := filepath.Join(dir, "conf")
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %q\nlogfile \"\"\n%s", port, dir, config(port))
+		text := fmt.Sprintf("port %d\nbind 127.0.0.1 -::1\ndir %q\nlogfile \"\"\n%s", port, dir, config(port))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -203,7 +203,8 @@ func TestSlowReader(t *testing.T) {
 		highest = max(highest, rss)
 	}
 	t.Logf("resident before %d MiB, with a reader that does not read %d MiB", base>>20, highest>>20)
-	if grown := highest - base; grown > mebibytes(48) {
+	// A pipeline of a client that the proxy knows nothing of starts with about a thousand replies: 64 MiB of these.
+	if grown := highest - base; grown > mebibytes(96) {
 		t.Errorf("the proxy grew by %d MiB for one slow reader", grown>>20)
 	}
 	for i := range requests {
