@@ -132,6 +132,7 @@ func (k *link) send(r *request) {
 	r.seq, r.sent, r.state = k.queued, l.now, requestSent
 	r.queued |= inServer
 	k.inflight.push(r)
+	l.inflight++
 	if !k.timer.Set() {
 		k.arm()
 	}
@@ -351,6 +352,7 @@ func (k *link) onReply(kind byte, rep *reply) {
 		return
 	}
 	r := k.inflight.pop()
+	l.inflight--
 	if r.dead() {
 		g.late++
 		l.leave(r, inServer)

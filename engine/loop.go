@@ -50,7 +50,7 @@ type loop struct {
 
 	moderation moderation
 	iterations uint64
-	served     uint64       // replies passed on
+	inflight   int          // requests sent to servers and not answered
 	moved      int          // bytes read in this iteration
 	memory     atomic.Int64 // bytes of buffers in use, published once per iteration
 	open       atomic.Int32 // clients, published for the choice of a loop
@@ -70,7 +70,7 @@ func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
 		seed:  uint64(id)*0x9e3779b97f4a7c15 + 1,
 	}
 	l.now = eng.clock()
-	l.moderation = moderation{rest: eng.opts.Batch, since: l.now}
+	l.moderation = moderation{rest: eng.opts.Batch}
 	l.wheel = timer.New(l.now)
 	l.trimTimer.Func = l.trim
 	l.wheel.Set(&l.trimTimer, l.now+trimEvery)
@@ -103,7 +103,7 @@ func (l *loop) run() {
 		l.wheel.Advance(l.now)
 		l.flush()
 		l.publish()
-		if l.moderation.due(l.now, n, l.served, l.moved) {
+		if l.moderation.due(n, l.inflight, l.moved) {
 			nap(l.moderation.rest)
 		}
 		l.moved = 0

@@ -59,7 +59,6 @@ func (r *reply) appendTo(dst *buffer.Chain, p *buffer.Pool) {
 // the reply now, or when those before it have theirs.
 func (l *loop) complete(r *request, rep *reply) {
 	r.state = requestAnswered
-	l.served++
 	if r.parent != nil {
 		l.fragmentDone(r, rep)
 		return
