@@ -91,9 +91,14 @@ func (d *driven) close() {
 // client connects a client and returns our end.
 func (d *driven) client() int {
 	d.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		d.t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil { // not every system has it as a flag of the call
+			d.t.Fatal(err)
+		}
 	}
 	d.clients = append(d.clients, fds[0])
 	d.e.clients.Add(1)
