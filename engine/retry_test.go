@@ -79,7 +79,7 @@ func TestClassC(t *testing.T) {
 			{[]string{"LRANGE", "k", "0", "-1"}, true},
 			{[]string{"SET", "k", "v"}, false},
 			{[]string{"EVAL", "s", "1", "k"}, false},
-			{[]string{"EVAL_RO", "s", "1", "k"}, false},
+			{[]string{"EVAL_RO", "s", "1", "k"}, true},
 			{[]string{"HSCAN", "k", "0"}, false},
 			{[]string{"INCR", "k"}, false},
 		} {
