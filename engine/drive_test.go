@@ -22,7 +22,6 @@ type driven struct {
 	l       *loop
 	ring    *shard.Ring
 	value   []byte // what GET and MGET answer for any key
-	version int
 	servers []*rawServer
 	clients []int // our ends
 	in      []byte
