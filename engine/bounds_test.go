@@ -268,3 +268,56 @@ func TestClosingHasAnEnd(t *testing.T) {
 	until(t, "it is gone", func() bool { return r.e.clients.Load() == 0 })
 	r.idle()
 }
+
+// TestSwamped: replies that turn out far larger than those before, at the memory limit, for a client that does not read: they
+// are dropped with an error each, in their places, rather than kept.
+func TestSwamped(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const limit = 1 << 20
+		r := newRig(t, v, []string{"g1", "g2"}, set(func(s *topology.Settings) { s.ClientBuffer = limit }), func(s *topology.Snapshot) { s.Limits.Memory = limit })
+		x, y := r.key("g1", 0), r.key("g2", 0)
+		value := strings.Repeat("v", 512<<10)
+		s := r.servers["g1"]
+		a := r.dial()
+		small := a.pour(req("GET", x), 1000) // for the proxy to get used to
+		a.drink("$-1\r\n", 1000)
+		if err := <-small; err != nil {
+			t.Fatal(err)
+		}
+		s.change(func() { s.data[x] = value })
+		s.hold()
+		const n = 25
+		for range n {
+			a.send(req("GET", x) + req("MGET", x, y))
+		}
+		until(t, "they are in flight", func() bool { return r.stats("g1").Inflight == 2*n })
+		s.open()
+		until(t, "all are answered", func() bool { return r.stats("g1").Inflight == 0 })
+		if used := r.e.memory(); used > 5*limit {
+			t.Errorf("%d bytes of buffers for %d bytes of replies", used, 2*n*len(value))
+		}
+		whole, dropped := 0, 0
+		for i := range 2 * n {
+			switch head := a.line(); {
+			case head[0] == '-':
+				dropped++
+				if !strings.Contains(head, " was dropped: limits.memory is reached") {
+					t.Fatalf("reply %d: %q", i, head)
+				}
+				continue
+			case head[0] == '*' && i%2 == 1:
+				a.want(bulk(value) + "$-1\r\n")
+			case head[0] == '$' && i%2 == 0:
+				a.want(value + "\r\n")
+			default:
+				t.Fatalf("reply %d: %q", i, head)
+			}
+			whole++
+		}
+		if dropped == 0 || whole == 0 {
+			t.Errorf("%d dropped, %d whole", dropped, whole)
+		}
+		a.do("+PONG\r\n", "PING")
+		r.idle()
+	})
+}
