@@ -116,11 +116,15 @@ func proxyReload(s *session, args []string) respconn.Value {
 		return errSyntax
 	}
 	lines, err := s.server.switcher.Reload(dry)
+	if !dry {
+		outcome := "done"
+		if err != nil {
+			outcome = flatten(err.Error())
+		}
+		s.audit("reload", "outcome", outcome)
+	}
 	if err != nil {
 		return errorValue(err)
-	}
-	if !dry {
-		s.audit("reload", "changes", len(lines))
 	}
 	if len(lines) == 0 {
 		lines = []string{"nothing changes"}

@@ -59,10 +59,6 @@ type Config struct {
 	// not at all, a positive value counts from the last answer of a majority.
 	Lease time.Duration
 
-	// FollowEarly is `follow: early`: GroupView.Failover tells of a failover
-	// before its outcome is announced in either mode.
-	FollowEarly bool
-
 	// Forbidden are the proxy's own listeners; no node at one of them is ever
 	// accepted. An unspecified host (0.0.0.0, ::, "") means every address of
 	// this machine.

@@ -94,7 +94,7 @@ func (c *Controller) sentinelConfig(p *pool) sentinelclient.Config {
 		Pool:      p.name,
 		Master:    sentinelclient.Credentials{User: cf.RedisUser, Password: cf.RedisAuth.Reveal()},
 		Heartbeat: cf.SentinelHeartbeat, Missed: cf.SentinelMissed, Timeout: cf.SentinelTimeout,
-		Links: cf.SentinelLinks, Lease: cf.AuthorityLease, FollowEarly: cf.FollowEarly,
+		Links: cf.SentinelLinks, Lease: cf.AuthorityLease,
 		Forbidden: c.listeners(),
 	}
 	if cf.AuthorityLease == conf.LeaseAuto {

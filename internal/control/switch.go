@@ -96,7 +96,7 @@ func (c *Controller) pause(pool, name string) (t *target, err error) {
 			return
 		}
 		if t.old == "" {
-			err = &Error{"ERR", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
+			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
 			return
 		}
 		t.mark = &pause{why: "planned switch-over"}
@@ -187,7 +187,9 @@ func (c *Controller) SwitchTo(ctx context.Context, pool, group, host string, por
 	if err := t.sentinels.Verify(ctx, addr); err != nil {
 		return SwitchResult{}, &Error{"NOTMASTER", fmt.Sprintf("%s: %v", addr, err)}
 	}
-	if err := t.sentinels.Pin(group, addr); err != nil {
+	if err := t.sentinels.Pin(group, addr); errors.Is(err, sentinelclient.ErrNotMaster) {
+		return SwitchResult{}, &Error{"NOTMASTER", err.Error()}
+	} else if err != nil {
 		return SwitchResult{}, refusal(err)
 	}
 	name, err := c.switched(ctx, t, func(name string) bool { return name == addr.String() })
@@ -226,10 +228,13 @@ func (c *Controller) Rotate(pool, host string, port int) error {
 // refusal gives Sentinel's own codes to the operator.
 func refusal(err error) error {
 	var cmd *sentinelclient.CommandError
-	if errors.As(err, &cmd) {
-		return &Error{cmd.Code, cmd.Text}
+	if !errors.As(err, &cmd) {
+		return err
 	}
-	return err
+	if cmd.Code == "NOSENTINEL" { // nobody to ask is the smallest minority
+		return &Error{"NOQUORUM", cmd.Text}
+	}
+	return &Error{cmd.Code, cmd.Text}
 }
 
 // poll asks again and again until cond holds or fails, or ctx is done.
