@@ -1,7 +1,8 @@
 // Package respconn is a RESP connection of the control plane on untrusted bytes: github.com/tidwall/resp behind deadlines and caps. The sentinel
 // client and the manager client use it as clients, the admin port and the reference manager as servers.
 //
-//	socket -> replyScanner / requestScanner (caps, checked before anything is allocated) -> one whole frame -> tidwall/resp (RESP2) or resp3.go -> Value
+//	socket -> replyScanner, or engine/resp for a request (caps, checked before anything is allocated) -> one whole frame -> tidwall/resp, or
+//	decodeRESP3 for what it does not know -> Value, or the arguments
 //
 // tidwall/resp alone is not safe on bytes of a stranger (a deep nesting overflows its stack, a length is allocated as announced, an array that is too
 // long leaves the stream out of step), so it only ever sees a frame that was checked whole.
@@ -60,7 +61,7 @@ func newConn(c net.Conn, lim Limits, reqs RequestLimits) *Conn {
 	conn.w = resp.NewWriter(conn.out)
 	conn.decoder = resp.NewReader(&conn.frame)
 	conn.reply.lim = lim.withDefaults()
-	conn.request.lim = reqs.withDefaults()
+	conn.request.limit(reqs.withDefaults())
 	return conn
 }
 
@@ -171,7 +172,7 @@ func (c *Conn) ReadRequest() ([]string, error) {
 }
 
 // LimitRequests changes the bounds of the requests to come: a server lets a client that has authenticated send more. It is called between two requests.
-func (c *Conn) LimitRequests(lim RequestLimits) { c.request.lim = lim.withDefaults() }
+func (c *Conn) LimitRequests(lim RequestLimits) { c.request.limit(lim.withDefaults()) }
 
 // Buffered is the number of bytes received and not yet read.
 func (c *Conn) Buffered() int { return c.in.Buffered() }

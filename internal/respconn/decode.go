@@ -46,16 +46,16 @@ func fromRESP2(v resp.Value) Value {
 	return out
 }
 
-// decodeRequest turns the frame of the request scanner into arguments.
+// decodeRequest turns the frame of the request scanner into arguments: none for an empty request.
 func (c *Conn) decodeRequest() ([]string, error) {
-	frame := c.request.buf
-	if c.request.inline {
-		return splitInline(bytes.TrimSuffix(bytes.TrimSuffix(frame, []byte("\n")), []byte("\r")))
+	frame, err := c.request.multibulk()
+	if err != nil || len(frame) == 0 {
+		return nil, err
 	}
 	c.frame.Reset(frame)
 	v, telnet, n, err := c.decoder.ReadMultiBulk()
 	if err != nil || telnet || n != len(frame) {
-		return nil, &ProtocolError{Reason: "invalid multibulk length"}
+		return nil, protocolErrorf("invalid multibulk length")
 	}
 	elems := v.Array()
 	args := make([]string, len(elems))
