@@ -268,6 +268,7 @@ func TestRequestLimitsAreExact(t *testing.T) {
 		"*1\r\n$19\r\n":                                "invalid bulk length",
 		"*2\r\n$1\r\na\r\n$2\r\n":                      "invalid bulk length", // would have 19 bytes
 		"*2\r\n$1\r\na\r\n$1\r\nb\r\n":                 "",
+		"*2\r\n$4\r\nabcd\r\n$0\r\n":                   "invalid bulk length", // full, and the CR LF to come
 		"*2\r\n$5\r\nabcde\r\n$1\r":                    "too big bulk count string",
 		"*2\r\n$8\r\nabcdefgh\r\n":                     "too big bulk count string", // full, with an argument to come
 		"*1\r\n$0000000000000":                         "too big bulk count string",
