@@ -131,13 +131,36 @@ func (b *ballot) promisers(single bool, f func(*voter)) {
 // contact is until when a majority was heard recently enough. One in tilt is
 // heard too: it has no vote, but what it says of a switch arrives.
 func (b *ballot) contact(single bool, poll, fixed time.Duration) time.Time {
+	return contactEnd(len(b.members), b.heard(single), poll, fixed)
+}
+
+func (b *ballot) heard(single bool) []promise {
 	var heard []promise
 	b.promisers(single, func(v *voter) {
 		if !v.promised.Asked.IsZero() {
 			heard = append(heard, v.promised)
 		}
 	})
-	return contactEnd(len(b.members), heard, poll, fixed)
+	return heard
+}
+
+// weakens is from when on no majority renews the authority: its next answer is
+// overdue then. Zero: that is so already, for no majority has a link.
+func (b *ballot) weakens(single bool, poll time.Duration) time.Time {
+	linked := 0
+	b.each(func(v *voter) {
+		if v.heard {
+			linked++
+		}
+	})
+	if linked <= len(b.members)/2 {
+		return time.Time{}
+	}
+	asked := majorityAsked(len(b.members), b.heard(single))
+	if asked.IsZero() {
+		return time.Time{}
+	}
+	return asked.Add(overdue(poll))
 }
 
 // lease is until when no quorum can have found the master down.

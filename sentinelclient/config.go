@@ -17,6 +17,7 @@ const (
 	fastPoll        = 100 * time.Millisecond // while something is wrong
 	fastPollFor     = 30 * time.Second       // then back to Config.Poll
 	roleInterval    = time.Second            // ROLE on the control link
+	vouchInterval   = 250 * time.Millisecond // the same while the replicas may have to vouch (lease.go)
 	queryWindow     = time.Second            // at most queryBurst queries of a
 	queryBurst      = 10                     // group in any window
 	failoverBound   = 5 * time.Second        // an unfinished failover is forgotten

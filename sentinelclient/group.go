@@ -134,7 +134,7 @@ func (g *group) next(now time.Time) time.Time {
 	t := g.askAt
 	for _, p := range []*peer{g.control, g.probe} {
 		if p != nil && !p.asking {
-			t = earliest(t, p.nextAsk)
+			t = earliest(t, g.due(p))
 		}
 	}
 	if g.failover != "" {

@@ -69,24 +69,42 @@ func leaseEnd(configured int, promises []promise) time.Time {
 // polls, less when down-after is so short that a failover could be over by
 // then, but two polls at least, so that the poll itself does not end it.
 func contactEnd(configured int, promises []promise, poll, fixed time.Duration) time.Time {
+	asked := majorityAsked(configured, promises)
+	if asked.IsZero() {
+		return time.Time{}
+	}
+	window := 3 * poll
+	for _, p := range promises {
+		if p.DownAfter > 0 {
+			window = min(window, max(2*poll, p.DownAfter))
+		}
+	}
+	if fixed > 0 {
+		window = fixed
+	}
+	return asked.Add(window)
+}
+
+// majorityAsked is when the question was asked that a majority has answered
+// since: the oldest one of the latest that make a majority. Zero means none.
+func majorityAsked(configured int, promises []promise) time.Time {
 	need := configured/2 + 1
 	if len(promises) < need || configured == 0 {
 		return time.Time{}
 	}
 	asked := make([]time.Time, len(promises))
-	window := 3 * poll
 	for i, p := range promises {
 		asked[i] = p.Asked
-		if p.DownAfter > 0 {
-			window = min(window, max(2*poll, p.DownAfter))
-		}
 	}
 	slices.SortFunc(asked, func(a, b time.Time) int { return b.Compare(a) })
-	if fixed > 0 {
-		window = fixed
-	}
-	return asked[need-1].Add(window)
+	return asked[need-1]
 }
+
+// overdue is how long after a majority was asked its next answer is late: a
+// poll takes 1.2 at most. Contact lasts two polls at least, so three quarters of
+// one remain to ask the master, which is also how late each of its answers may
+// be before replicaVouch runs out between two that are asked one after another.
+func overdue(poll time.Duration) time.Duration { return poll + poll/4 }
 
 // witnesses are the replicas of one master. Which of them there are is learnt
 // while a majority of sentinels is heard; from then on none may be missing.

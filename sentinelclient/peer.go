@@ -103,10 +103,25 @@ func (g *group) drop(p *peer) *peer {
 	return nil
 }
 
+// due is when a node is to be asked next. The master is asked more often while
+// its replicas may soon have to vouch for it, from the moment on at which the
+// sentinels are late: one answer that is late, or tells of an acknowledgement
+// that is, must not end the authority. There is one question on its way at most.
+func (g *group) due(p *peer) time.Time {
+	if p != g.control || p.verdict != verdictMaster || g.cfg.Lease != LeaseAuto || g.pinned || g.witnesses.none {
+		return p.nextAsk
+	}
+	soon := p.lastAsk.Add(vouchInterval)
+	if weak := g.ballot.weakens(g.cfg.single(), g.cfg.Poll); soon.Before(weak) {
+		soon = weak
+	}
+	return earliest(p.nextAsk, soon)
+}
+
 // askPeer asks a node when that is due. One that can be no master is not even
 // dialed.
 func (g *group) askPeer(now time.Time, p *peer) {
-	if p == nil || p.asking || now.Before(p.nextAsk) {
+	if p == nil || p.asking || now.Before(g.due(p)) {
 		return
 	}
 	if p != g.control {
