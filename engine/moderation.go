@@ -18,7 +18,7 @@ const (
 	DefaultBatch = 50 * time.Microsecond
 
 	restEvents   = 2         // an iteration with fewer was a lone request
-	restInflight = 24        // requests of the loop that servers have yet to answer
+	restInflight = 8         // requests of the loop that servers have yet to answer
 	restBytes    = 128 << 10 // read in one iteration: beyond it the loop goes on at once
 )
 
