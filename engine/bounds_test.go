@@ -170,13 +170,13 @@ func TestMemoryLimit(t *testing.T) {
 		const n = 12 // more than sockets take
 		a.send(strings.Repeat(req("GET", "k"), n))
 		until(t, "every loop has stopped reading", func() bool { return r.e.Stats().MemoryHits >= uint64(v.loops) && r.e.memory() > limit })
-		done := b.pour(req("PING", strings.Repeat("p", 1000)), 20_000) // 20 MB, all of which would be answered
+		done := b.pour(req("PING", strings.Repeat("p", 1000)), 10_000) // 10 MB, all of which would be answered
 		r.stopped("nobody is read")
 		if used := r.e.memory(); used > n*limit+limit {
 			t.Errorf("%d bytes of buffers", used)
 		}
 		a.drink(bulk(value), n)
-		b.drink(bulk(strings.Repeat("p", 1000)), 20_000)
+		b.drink(bulk(strings.Repeat("p", 1000)), 10_000)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

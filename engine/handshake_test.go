@@ -172,7 +172,7 @@ func TestStalls(t *testing.T) {
 	each(t, func(t *testing.T, v variant) {
 		for step, name := range map[string]string{"AUTH": "AUTH", "ROLE": "ROLE", "INFO": "INFO server"} {
 			r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) {
-				s.ConnectTimeout, s.HoldTimeout, s.ServerPassword = 40*time.Millisecond, 100*time.Millisecond, "pw"
+				s.ConnectTimeout, s.HoldTimeout, s.ServerPassword = 40*time.Millisecond, patience, "pw"
 			}))
 			s := r.servers["g1"]
 			silent := map[*fakeConn]bool{}
@@ -182,7 +182,9 @@ func TestStalls(t *testing.T) {
 			})
 			a := r.dial()
 			a.send(req("SET", "k", "v"))
-			a.wantWaited("ERR respgate: group 'g1': no connection to its master "+s.ln.Addr().String()+": "+name+": no answer within 40 ms ", 100)
+			until(t, "it is the step that is waited for", func() bool { return strings.Contains(r.causes(EventDialFailed), name+": no answer within 40 ms\n") })
+			r.apply(set(shortHold))
+			a.wantError("ERR respgate: group 'g1': no connection to its master "+s.ln.Addr().String()+": ", ": no answer within 40 ms (waited ")
 			if got := s.requests(); len(got) > 0 {
 				t.Errorf("a server that stalled was sent %q", got)
 			}

@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +21,13 @@ import (
 	"respgate/engine/topology"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("6") // they wait for each other's sockets and for timers more than they compute
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is the longest that a test waits for anything; none of them waits that long unless it fails.
 const patience = 20 * time.Second
