@@ -31,7 +31,8 @@ type group struct {
 	warned  bool // the log has cause
 
 	master     Address // last verified
-	epoch      uint64
+	epoch      uint64  // a majority told it: what elections are compared with
+	named      uint64  // the epoch master was named with, before a majority did; for those who look on
 	runID      string
 	verifiedAt time.Time
 	replicas   []Address
@@ -205,6 +206,7 @@ func (g *group) onPin(now time.Time, to Address) {
 		g.epoch = max(g.epoch, v.Epoch)
 	}
 	if to != g.master {
+		g.named = 0
 		g.becomeMaster(now, to, g.epoch, nil, report{Asked: now})
 	}
 }
@@ -278,6 +280,7 @@ func (g *group) accept(now time.Time) bool {
 		return false
 	}
 	g.probe = nil
+	g.named = c.Target.Epoch
 	g.becomeMaster(now, c.Target.Address, c.Epoch, p, p.last)
 	return true
 }
@@ -299,7 +302,7 @@ func (g *group) becomeMaster(now time.Time, a Address, epoch uint64, p *peer, r 
 	g.witness(now, r)
 	g.suspicion, g.failover = "", ""
 	g.note(slog.LevelInfo, "master verified", slog.String("master", a.String()),
-		slog.String("old", old.String()), slog.Uint64("epoch", epoch), slog.Bool("pinned", g.pinned))
+		slog.String("old", old.String()), slog.Uint64("epoch", max(epoch, g.named)), slog.Bool("pinned", g.pinned))
 }
 
 // judge finds the state that the facts make.
@@ -427,7 +430,7 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 }
 
 func (g *group) view(now time.Time) GroupView {
-	v := GroupView{State: g.state, Master: g.master, Epoch: g.epoch, RunID: g.runID, VerifiedAt: g.verifiedAt,
+	v := GroupView{State: g.state, Master: g.master, Epoch: max(g.epoch, g.named), RunID: g.runID, VerifiedAt: g.verifiedAt,
 		Failover: g.failover, Pinned: g.pinned, Replicas: g.replicas, Cause: g.cause, Since: g.since}
 	v.Authority, v.LeaseUntil, v.Vouched = g.authority(now)
 	v.DownAfter, v.Quorum = g.ballot.downAfter, g.ballot.quorum

@@ -53,7 +53,7 @@ type GroupView struct {
 	State GroupState
 
 	// Master is the last node that Sentinel named and that said master in
-	// ROLE; zero if there was none. Epoch is its config-epoch, RunID its
+	// ROLE; zero if there was none. Epoch is the config-epoch it was named with, RunID its
 	// run_id (empty if INFO is not permitted), VerifiedAt when the last ROLE
 	// that said master was asked.
 	Master     Address
