@@ -79,7 +79,7 @@ func globalTable() []key {
 		{Name: "limits.max_clients", typ: integer(1, 1000000), Default: "10000", Effect: Live,
 			Doc: "Clients of all pools together; one more gets an error and is closed."},
 		{Name: "limits.memory", typ: size(16*MB, 1024*GB), Default: "512mb", Effect: Live,
-			Doc: "Bytes of requests and replies in the proxy. When they are used up, clients are not read from until there is room."},
+			Doc: "Bytes of requests and replies in the proxy. When they are used up, clients that hold more than their share of it are not read from until there is room."},
 		{Name: "loops", typ: integer(0, 256), Default: "0", Effect: Restart,
 			Doc: "Event loops; 0 is one for each CPU."},
 		{Name: "state_dir", typ: text("absolute path", checkStateDir), Effect: Restart,

@@ -113,7 +113,7 @@ func (c *client) onReady(ev poller.Events) {
 // readable reads once and handles every whole request.
 func (c *client) readable() {
 	l := c.loop
-	if l.tight {
+	if l.tight && c.holds() > l.share() {
 		c.pause(pauseMemory)
 		l.stalled = append(l.stalled, c)
 		return
@@ -309,6 +309,11 @@ func (c *client) learn(size int64) {
 // still turn out larger.
 func (c *client) swamped(n int64) bool {
 	return c.loop.tight && n > minInput && int64(c.out.Size())+c.stored+n > 2*c.pool.topo.Settings.ClientBuffer
+}
+
+// holds is the memory that the client takes: what it has not read, what it is being read, and its requests in flight.
+func (c *client) holds() int64 {
+	return int64(c.out.Size()) + c.stored + int64(c.inLen) + c.inflight
 }
 
 // owed is what the client has still to read, as far as it is known: here, waiting, and expected from its own past.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,16 +169,32 @@ const tightPoll = int64(10e6)
 // relax reads again from those whom the memory limit had stalled.
 func (l *loop) relax() {
 	l.tight = false
+	l.unstall(math.MaxInt64)
+}
+
+// unstall reads again from those of the stalled who hold no more than share.
+func (l *loop) unstall(share int64) {
 	stalled := l.stalled
 	l.stalled = nil
 	for _, c := range stalled {
+		if c.holds() > share {
+			l.stalled = append(l.stalled, c)
+			continue
+		}
 		c.resume(pauseMemory)
 	}
+}
+
+// share is what a client may hold at the memory limit and still be read: half of the limit, divided by all clients. Those
+// who fill the memory wait, and nobody else notices.
+func (l *loop) share() int64 {
+	return l.snap.Limits.Memory / (2 * max(l.eng.clients.Load(), 1))
 }
 
 // trim gives back what a burst left behind.
 func (l *loop) trim(now int64) {
 	if l.tight {
+		l.unstall(l.share())
 		l.wheel.Set(&l.trimTimer, now+tightPoll)
 		return
 	}
