@@ -116,13 +116,6 @@ func TestCoded(t *testing.T) {
 	if got := coded(io.EOF); got != io.EOF {
 		t.Errorf("%#v", got)
 	}
-	c := console{level: &slog.LevelVar{}}
-	if err := c.SetLogLevel("warn"); err != nil || c.level.Level() != slog.LevelWarn {
-		t.Errorf("%v, %v", c.level, err)
-	}
-	if err := c.SetLogLevel("loud"); err == nil || c.level.Level() != slog.LevelWarn {
-		t.Errorf("%v, %v", c.level, err)
-	}
 }
 
 // harbour is a set of ports whose services say their names.
