@@ -122,7 +122,7 @@ func (f *fakeProxy) Process() status.Process {
 		Version: "1.2.3", ProxyID: "proxy-1", PID: 4711, Started: before(25 * time.Hour), ConfigFile: "/etc/respgate.yml", ConfigDigest: "c0ffee",
 		ConfigLoaded: before(time.Hour), ConfigError: "respgate.yml:3: pools.cache.listen: port in use\nrespgate.yml:9: unknown key", ConfigRefused: before(time.Minute),
 		LogLevel: f.level, Serial: 12,
-		Loops: []status.Loop{{ID: 0, Clients: 8, Links: 2, Iterations: 5000, Requests: 100, BufferBytes: 4096, BufferIdle: 65536}, {ID: 1, Clients: 6, Links: 2}},
+		Loops: []status.Loop{{ID: 0, Clients: 8, Links: 2, Iterations: 5000, Rests: 1200, Requests: 100, BufferBytes: 4096, BufferIdle: 65536}, {ID: 1, Clients: 6, Links: 2}},
 		Limits: []status.Limit{
 			{Name: "client_connections", Unit: "connections", Used: 14, Max: 10000, Scope: "process"},
 			{Name: "memory", Unit: "bytes", Used: 69632, Max: 512 << 20, Hits: 2, Scope: "process"},

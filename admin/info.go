@@ -98,9 +98,10 @@ func infoLoops(s *session, d *document) {
 			{"requests", counter(l.Requests)},
 			{"buffer-bytes", l.BufferBytes},
 			{"buffer-idle-bytes", l.BufferIdle},
+			{"rests", counter(l.Rests)},
 		})
 	}
-	d.table(rows, "loop", "clients", "links", "iterations", "requests", "buffer-bytes", "buffer-idle-bytes")
+	d.table(rows, "loop", "clients", "links", "iterations", "requests", "buffer-bytes", "buffer-idle-bytes", "rests")
 }
 
 func infoLimits(s *session, d *document) {

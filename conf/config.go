@@ -13,13 +13,14 @@ type Config struct {
 	File   string // as it was given to Load
 	Digest string // SHA-256 of the file's bytes, in hex
 
-	Admin    Admin   `mapstructure:"admin"`
-	Log      Log     `mapstructure:"log"`
-	Metrics  Metrics `mapstructure:"metrics"`
-	Limits   Limits  `mapstructure:"limits"`
-	Loops    int     `mapstructure:"loops"`     // 0: one for each CPU
-	StateDir string  `mapstructure:"state_dir"` // "": nothing is kept on disk
-	ProxyID  string  `mapstructure:"proxy_id"`
+	Admin    Admin         `mapstructure:"admin"`
+	Log      Log           `mapstructure:"log"`
+	Metrics  Metrics       `mapstructure:"metrics"`
+	Limits   Limits        `mapstructure:"limits"`
+	Loops    int           `mapstructure:"loops"`     // 0: one for each CPU
+	Batch    time.Duration `mapstructure:"batch"`     // the longest rest of a busy loop; 0: none
+	StateDir string        `mapstructure:"state_dir"` // "": nothing is kept on disk
+	ProxyID  string        `mapstructure:"proxy_id"`
 
 	Pools map[string]*Pool `mapstructure:"pools"` // by name; at least one
 

@@ -25,6 +25,7 @@ var changesOf = map[string]struct {
 	"limits.max_clients":      {"20000", "10000", "20000", Live},
 	"limits.memory":           {"1gb", "512mb", "1gb", Live},
 	"loops":                   {"4", "0", "4", Restart},
+	"batch":                   {"50us", "150us", "50us", Live},
 	"state_dir":               {"/other", "/state", "/other", Restart},
 	"proxy_id":                {"other", "id", "other", Restart},
 

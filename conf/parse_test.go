@@ -103,7 +103,7 @@ func TestContract(t *testing.T) {
 		File:   "testdata/good/contract.yml",
 		Digest: cfg.Digest,
 		Admin:  Admin{Listen: "127.0.0.1:7079"}, Log: Log{Format: "auto"}, Metrics: Metrics{Listen: "127.0.0.1:9179"},
-		Limits: Limits{MaxClients: 10000, Memory: 512 * MB}, StateDir: "/var/lib/respgate", ProxyID: defaultProxyID(host, "127.0.0.1:7079"),
+		Limits: Limits{MaxClients: 10000, Memory: 512 * MB}, Batch: 150 * time.Microsecond, StateDir: "/var/lib/respgate", ProxyID: defaultProxyID(host, "127.0.0.1:7079"),
 		Pools: map[string]*Pool{
 			"cache": pool("cache", "127.0.0.1:6401", func(p *Pool) {
 				p.HashTag = "{}"

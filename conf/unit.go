@@ -69,15 +69,27 @@ func parseDuration(s string) (time.Duration, error) {
 		}
 		return time.Duration(ms) * time.Millisecond, nil
 	}
+	d, err := parseFine(s)
+	if err == nil && d%time.Millisecond != 0 {
+		return 0, errors.New("must be a whole number of milliseconds")
+	}
+	return d, err
+}
+
+// parseFine reads "150us" and "1.5ms" as well, to the microsecond; a unit is required.
+func parseFine(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		return 0, errDuration
 	}
-	if d%time.Millisecond != 0 {
-		return 0, errors.New("must be a whole number of milliseconds")
+	if d%time.Microsecond != 0 {
+		return 0, errors.New("must be a whole number of microseconds")
 	}
 	return d, nil
 }
+
+// maxBatch is the longest rest of a busy loop: more is felt by clients, and gathers no more.
+const maxBatch = 5 * time.Millisecond
 
 // maxDuration is the longest duration that any key takes.
 const maxDuration = time.Hour
@@ -87,7 +99,7 @@ func showDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
 	}
-	s := d.String()
+	s := strings.Replace(d.String(), "µ", "u", 1) // as it can be typed
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
 	}

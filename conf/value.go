@@ -130,6 +130,27 @@ func duration(low time.Duration) valueType {
 	return t
 }
 
+// microseconds is a duration from 0 to most that may be finer than a millisecond.
+func microseconds(most time.Duration) valueType {
+	what := errors.New(`must be a duration like "150us", with its unit, or 0`)
+	t := scalar("duration", unitTags, what, func(s string) (time.Duration, error) {
+		d, err := parseFine(s)
+		switch {
+		case err == errDuration:
+			return 0, what
+		case err != nil:
+			return 0, err
+		case d < 0:
+			return 0, errors.New("must not be negative")
+		case d > most:
+			return 0, fmt.Errorf("must be at most %s", showDuration(most))
+		}
+		return d, nil
+	})
+	t.show = func(v any) string { return showDuration(v.(time.Duration)) }
+	return t
+}
+
 func checkDuration(d, low time.Duration) error {
 	switch {
 	case d < 0:

@@ -134,7 +134,7 @@ func (c *client) readable() {
 		return
 	}
 	c.pool.received += uint64(n)
-	l.moved += n
+	l.backlog = l.backlog || n == len(buf)
 	if c.in != nil {
 		c.inLen += n
 		c.consume(c.in.Bytes()[:c.inLen])
@@ -321,6 +321,23 @@ func (c *client) owed() int64 {
 	return int64(c.out.Size()) + c.stored + int64(c.queue.count)*c.expect
 }
 
+// await queues a request whose reply the client waits for.
+func (c *client) await(r *request) {
+	if c.queue.count == 0 {
+		c.loop.waiting++
+	}
+	c.queue.push(r)
+}
+
+// shift takes the oldest request out of the queue.
+func (c *client) shift() *request {
+	r := c.queue.pop()
+	if c.queue.count == 0 {
+		c.loop.waiting--
+	}
+	return r
+}
+
 // drained reports that a client paused by its window has made enough room to be read again.
 func (c *client) drained() bool {
 	s := &c.pool.topo.Settings
@@ -486,7 +503,7 @@ func (c *client) close() {
 	closeFD(c.fd)
 	l.slots.drop(c.handle)
 	for c.queue.count > 0 {
-		r := c.queue.pop()
+		r := c.shift()
 		r.client = nil
 		l.abandon(r)
 	}

@@ -80,7 +80,7 @@ func (c *client) forward(cmd *command.Command, g *group, frame []byte) {
 	r.client, r.cmd = c, cmd
 	r.start, r.size = c.loop.now, int32(len(frame))
 	r.queued = inClient
-	c.queue.push(r)
+	c.await(r)
 	c.inflight += int64(len(frame))
 	g.send(r, frame, c)
 }

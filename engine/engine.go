@@ -19,7 +19,6 @@ type Options struct {
 	Version   string                        // of respgate, for INFO
 	NewPoller func() (poller.Poller, error) // nil = the platform's best
 	Observe   func(Event)                   // called from the loops: must not block; nil = nobody
-	Batch     time.Duration                 // how long a busy loop rests to gather events; 0 = DefaultBatch, < 0 = never
 	Fatal     func(error)                   // a loop cannot go on; nil = panic
 }
 
@@ -58,14 +57,11 @@ func New(opts Options) (*Engine, error) {
 	if opts.Loops <= 0 {
 		opts.Loops = runtime.GOMAXPROCS(0)
 	}
-	switch {
-	case opts.Batch == 0:
-		opts.Batch = DefaultBatch
-	case opts.Batch < 0:
-		opts.Batch = 0
-	}
 	if opts.NewPoller == nil {
 		opts.NewPoller = poller.New
+		if runtime.GOMAXPROCS(0) > opts.Loops {
+			opts.NewPoller = poller.NewHolding
+		}
 	}
 	e := &Engine{opts: opts, start: time.Now(), stopped: make(chan struct{}), listeners: map[listenKey]*listener{}, shared: map[[2]string]*groupShared{}}
 	for i := range opts.Loops {

@@ -132,7 +132,6 @@ func (k *link) send(r *request) {
 	r.seq, r.sent, r.state = k.queued, l.now, requestSent
 	r.queued |= inServer
 	k.inflight.push(r)
-	l.inflight++
 	if !k.timer.Set() {
 		k.arm()
 	}
@@ -242,38 +241,63 @@ func (k *link) watch() {
 	}
 }
 
-// readable reads once and passes on every whole reply.
+// maxReads is how often a link is read in one iteration, as long as there is more: about what may be in flight, so that
+// one look at large replies takes all of them.
+const maxReads = maxInflight / buffer.Large
+
+// readable reads what is there and passes on every whole reply.
 func (k *link) readable() {
+	more := true
+	for range maxReads {
+		if more = k.read(); !more {
+			break
+		}
+	}
+	k.loop.backlog = k.loop.backlog || more
+	if k.state == linkClosed {
+		return
+	}
+	if k.server.pending.count > 0 || len(k.server.stalled) > 0 {
+		k.server.drain()
+		k.server.schedule()
+	}
+	if k.retiring && !k.awaited() {
+		k.close("retired")
+	}
+}
+
+// read reads once and reports whether there may be more.
+func (k *link) read() (more bool) {
 	l := k.loop
 	chunk := k.chunk
 	if chunk == nil {
 		chunk = l.bufs.Get(buffer.Large)
 		k.chunk, k.start, k.fill = chunk, 0, 0
 	}
-	n, err := readFD(k.fd, chunk.Bytes()[k.fill:])
+	space := chunk.Bytes()[k.fill:]
+	n, err := readFD(k.fd, space)
 	switch {
 	case err != nil && wouldBlock(err):
 		if k.start == k.fill {
 			k.dropChunk()
 		}
-		return
+		return false
 	case err != nil:
 		k.close(fmt.Sprintf("read: %v", err))
-		return
+		return false
 	case n == 0:
 		k.close("closed by the server")
-		return
+		return false
 	}
 	k.server.group.pool.serverReceived += uint64(n)
 	k.heard = l.now
-	l.moved += n
 	pos := k.fill
 	k.fill += uint32(n)
 	for pos < k.fill {
 		m, done, err := k.scan.Feed(chunk.Bytes()[pos:k.fill])
 		if err != nil {
 			k.close(fmt.Sprintf("it does not speak the Redis protocol: %v", err))
-			return
+			return false
 		}
 		pos += uint32(m)
 		if !done {
@@ -283,19 +307,13 @@ func (k *link) readable() {
 		k.start = pos
 		k.onReply(k.scan.Kind(), &l.reply)
 		if k.state == linkClosed {
-			return
+			return false
 		}
 		k.lead.Clear()
 		k.huge = false
 	}
 	k.keep()
-	if k.server.pending.count > 0 || len(k.server.stalled) > 0 {
-		k.server.drain()
-		k.server.schedule()
-	}
-	if k.retiring && !k.awaited() {
-		k.close("retired")
-	}
+	return n == len(space)
 }
 
 // keep prepares for the rest of a reply that has begun.
@@ -352,7 +370,6 @@ func (k *link) onReply(kind byte, rep *reply) {
 		return
 	}
 	r := k.inflight.pop()
-	l.inflight--
 	if r.dead() {
 		g.late++
 		l.leave(r, inServer)

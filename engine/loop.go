@@ -51,8 +51,8 @@ type loop struct {
 
 	moderation moderation
 	iterations uint64
-	inflight   int          // requests sent to servers and not answered
-	moved      int          // bytes read in this iteration
+	waiting    int          // clients that wait for a reply
+	backlog    bool         // a socket has more than was read of it
 	memory     atomic.Int64 // bytes of buffers in use, published once per iteration
 	open       atomic.Int32 // clients, published for the choice of a loop
 	seed       uint64
@@ -71,7 +71,6 @@ func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
 		seed:  uint64(id)*0x9e3779b97f4a7c15 + 1,
 	}
 	l.now = eng.clock()
-	l.moderation = moderation{rest: eng.opts.Batch}
 	l.wheel = timer.New(l.now)
 	l.trimTimer.Func = l.trim
 	l.wheel.Set(&l.trimTimer, l.now+trimEvery)
@@ -104,10 +103,10 @@ func (l *loop) run() {
 		l.wheel.Advance(l.now)
 		l.flush()
 		l.publish()
-		if l.moderation.due(n, l.inflight, l.moved) {
-			nap(l.moderation.rest)
+		if rest := l.moderation.after(n, l.waiting, l.backlog, l.snap.Limits.Batch); rest > 0 {
+			nap(rest)
 		}
-		l.moved = 0
+		l.backlog = false
 	}
 	l.poll.Close()
 }

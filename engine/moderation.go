@@ -2,28 +2,63 @@ package engine
 
 import "time"
 
-// moderation gathers events in the manner of network cards' interrupt moderation: after an iteration that had several, the
-// loop rests for a moment before it looks again, so that the next one has more to do. One wake-up, one read and one write
-// then serve many requests, here and on the servers, which is most of what a request costs.
+// moderation gathers events in the manner of network cards' interrupt moderation: a busy loop rests for a moment before it
+// looks at its sockets again, so that it finds more of them ready. One wake-up, one read and one write then serve many
+// requests, here and on the servers, which is most of what a request costs.
 //
-// It never delays a lone request, and rests only while so many are in flight that they wait for each other anyway: with
-// few, the rest would be most of the time that a request takes. Nor does it rest when an iteration moved so many bytes
-// that the sockets' buffers would fill meanwhile.
+// It never delays a lone request: it rests only while many clients wait, the longer the more of them. They wait for each
+// other anyway, and a rest is a fraction of that. Nor does it rest when a socket has more than was read of it, and it goes
+// on without for a while when it finds that rests gather nothing.
 type moderation struct {
-	rest time.Duration // 0 = never
+	around int  // clients that wait, at the highest of late; slowly forgotten
+	rested bool // before the events that are being handled
+	vain   int  // rests in a row that gathered nothing
+	off    int  // iterations to go without a rest
+	rests  uint64
 }
 
 const (
-	// DefaultBatch is how long a busy loop rests. The kernel's timer slack adds about 50 us to it.
-	DefaultBatch = 50 * time.Microsecond
-
-	restEvents   = 2         // an iteration with fewer was a lone request
-	restInflight = 8         // requests of the loop that servers have yet to answer
-	restBytes    = 128 << 10 // read in one iteration: beyond it the loop goes on at once
+	restClients = 8                    // with fewer waiting, a rest is most of the time that a request takes
+	restEach    = 5 * time.Microsecond // of rest for each client that waits: about half of what a request costs the loop
+	restVain    = 4                    // rests in a row that gather nothing, before it goes on without
+	restEvents  = 2                    // a rest that was followed by fewer gathered nothing
+	maxOff      = 1 << 12              // iterations without a rest, at most: 16 at first, doubled each time
 )
 
-// due reports whether the loop should rest after an iteration of n events that read so many bytes, with so many requests
-// in flight.
-func (m *moderation) due(n, inflight, bytes int) bool {
-	return m.rest > 0 && n >= restEvents && inflight >= restInflight && bytes < restBytes
+// after returns how long to rest after an iteration of n events, with so many clients waiting; backlog says that a socket
+// was not read to its end. The kernel's timer slack, 50 us, comes on top.
+func (m *moderation) after(n, waiting int, backlog bool, most time.Duration) time.Duration {
+	m.judge(n)
+	if waiting >= m.around {
+		m.around = waiting
+	} else {
+		m.around -= (m.around - waiting + 7) / 8
+	}
+	if backlog || m.around < restClients {
+		return 0
+	}
+	if m.off > 0 {
+		m.off--
+		return 0
+	}
+	if most > 0 {
+		m.rested = true
+		m.rests++
+	}
+	return min(most, restEach*time.Duration(m.around))
+}
+
+// judge learns from the number of events that a rest has gathered.
+func (m *moderation) judge(n int) {
+	switch {
+	case !m.rested:
+	case n >= restEvents:
+		m.vain = 0
+	default:
+		m.vain++
+		if m.vain >= restVain {
+			m.off = min(16<<min(m.vain-restVain, 16), maxOff)
+		}
+	}
+	m.rested = false
 }

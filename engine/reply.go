@@ -124,7 +124,7 @@ func (c *client) emit() {
 
 // drop takes the answered head out of the client's queue.
 func (c *client) drop() {
-	r := c.queue.pop()
+	r := c.shift()
 	c.inflight -= int64(r.size)
 	c.loop.leave(r, inClient)
 }
@@ -140,7 +140,7 @@ func (c *client) respond(text []byte) {
 	r := l.newRequest()
 	r.client, r.state, r.start = c, requestAnswered, l.now
 	r.queued = inClient
-	c.queue.push(r)
+	c.await(r)
 	rep := reply{text: text}
 	l.store(r, &rep)
 	c.stored += int64(len(text))

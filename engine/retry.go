@@ -82,7 +82,6 @@ func (k *link) takeBack() {
 	l, g := k.loop, k.server.group
 	for k.inflight.count > 0 {
 		r := k.inflight.pop()
-		l.inflight--
 		unsent := r.seq > k.written
 		switch {
 		case r.dead():

@@ -86,7 +86,7 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 	r.start, r.size = l.now, int32(len(frame))
 	r.queued = inClient
 	r.state = requestPending
-	c.queue.push(r)
+	c.await(r)
 	c.inflight += int64(r.size)
 	p.fragmented++
 	s.waiting = len(s.groups)

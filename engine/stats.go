@@ -24,7 +24,7 @@ func (e *Engine) Stats() *report.Stats {
 
 // collect adds the loop's counters. Loops are asked one after the other, so that st needs no lock.
 func (l *loop) collect(st *report.Stats) {
-	ls := report.Loop{ID: l.id, Clients: l.clients, Iterations: l.iterations, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
+	ls := report.Loop{ID: l.id, Clients: l.clients, Iterations: l.iterations, Rests: l.moderation.rests, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
 	st.Clients += l.clients
 	for name, p := range l.pools {
 		ps := st.Pools[name]

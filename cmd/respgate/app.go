@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -60,10 +61,21 @@ func serve(file string, stderr io.Writer) error {
 	return a.wait(signals)
 }
 
+// processors makes room for so many loops (0: one for each CPU), and for one goroutine of the control plane beside them:
+// loops keep their processor while they wait for the next request.
+func processors(loops int) int {
+	most := runtime.GOMAXPROCS(0)
+	if loops == 0 {
+		loops = most
+	}
+	runtime.GOMAXPROCS(max(most, loops+1))
+	return loops
+}
+
 // start brings up the data plane, then control on it, then the ports to look at them.
 func (a *app) start(cf *conf.Config) (err error) {
 	a.plane, err = engine.New(engine.Options{
-		Loops: cf.Loops, Version: buildVersion(),
+		Loops: processors(cf.Loops), Version: buildVersion(),
 		Observe: func(ev engine.Event) {
 			if c := a.ctl.Load(); c != nil {
 				c.Notice(ev)

@@ -31,7 +31,7 @@ type Poller interface {
 	Modify(fd int, handle uint64, ev Events) error
 	Delete(fd int) error
 	// Wait fills events and returns how many. timeout is in nanoseconds: 0 = do not block, < 0 = no limit.
-	// A wake-up ends it early and is not an event.
+	// A wake-up ends it early and is not an event. So may a signal.
 	Wait(events []Event, timeout int64) (int, error)
 	// Wake makes the current or the next Wait return. Safe from any goroutine; calls between two Waits cost one system call.
 	Wake() error

@@ -12,9 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var (
+	punctual = map[string]func() (Poller, error){"best": New, "portable": NewPortable}
+	all      = map[string]func() (Poller, error){"best": New, "portable": NewPortable, "holding": NewHolding}
+)
+
 // each runs a test with every implementation that this system has.
-func each(t *testing.T, f func(t *testing.T, p Poller)) {
-	for name, newPoller := range map[string]func() (Poller, error){"best": New, "portable": NewPortable} {
+func each(t *testing.T, f func(t *testing.T, p Poller)) { with(t, all, f) }
+
+// eachPunctual leaves out the one whose waits a signal of the Go runtime may end.
+func eachPunctual(t *testing.T, f func(t *testing.T, p Poller)) { with(t, punctual, f) }
+
+func with(t *testing.T, pollers map[string]func() (Poller, error), f func(t *testing.T, p Poller)) {
+	for name, newPoller := range pollers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, err := newPoller()
@@ -163,7 +173,7 @@ func TestManyDescriptors(t *testing.T) {
 
 // TestTimeout: Wait returns by itself, not before its time.
 func TestTimeout(t *testing.T) {
-	each(t, func(t *testing.T, p Poller) {
+	eachPunctual(t, func(t *testing.T, p Poller) {
 		for _, ns := range []int64{1, 1e6, 5e6} {
 			start := time.Now()
 			if got := wait(t, p, ns); len(got) != 0 {
@@ -177,7 +187,7 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestWakeIsNoEvent(t *testing.T) {
-	each(t, func(t *testing.T, p Poller) {
+	eachPunctual(t, func(t *testing.T, p Poller) {
 		for range 3 {
 			must(t, p.Wake())
 			must(t, p.Wake())
@@ -242,7 +252,7 @@ func TestWakeAfterClose(t *testing.T) {
 }
 
 func TestWaitAllocatesNothing(t *testing.T) {
-	for name, newPoller := range map[string]func() (Poller, error){"best": New, "portable": NewPortable} {
+	for name, newPoller := range all {
 		p, err := newPoller()
 		must(t, err)
 		a, b := pair(t)
@@ -258,4 +268,27 @@ func TestWaitAllocatesNothing(t *testing.T) {
 		}
 		p.Close()
 	}
+}
+
+// A garbage collection stops every goroutine, also one that the scheduler takes for running although it waits.
+func TestCollectionDuringWait(t *testing.T) {
+	p, err := NewHolding()
+	must(t, err)
+	defer p.Close()
+	done := make(chan struct{})
+	var stop atomic.Bool
+	go func() {
+		defer close(done)
+		var events [16]Event
+		for !stop.Load() {
+			_, _ = p.Wait(events[:], int64(time.Hour))
+		}
+	}()
+	for range 20 {
+		runtime.GC()
+		must(t, p.Wake())
+	}
+	stop.Store(true)
+	must(t, p.Wake())
+	<-done
 }

@@ -21,6 +21,7 @@ type Loop struct {
 	Clients     int
 	Links       int
 	Iterations  uint64
+	Rests       uint64 // after iterations, to gather events
 	Requests    uint64
 	BufferBytes int64 // in use
 	BufferIdle  int64 // free, kept until the next trim

@@ -26,8 +26,9 @@ type Snapshot struct {
 
 // Limits hold for the process.
 type Limits struct {
-	MaxClients int   // clients of all pools together; 0 = no limit
-	Memory     int64 // bytes of all buffers together; 0 = no limit
+	MaxClients int           // clients of all pools together; 0 = no limit
+	Memory     int64         // bytes of all buffers together; 0 = no limit
+	Batch      time.Duration // the longest rest of a busy loop between two looks at its sockets; 0 = none
 }
 
 // Access says what may be done at a pool or a group just now.

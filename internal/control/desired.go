@@ -59,7 +59,7 @@ const rewordEvery = time.Second
 
 // desired builds the next snapshot, sharing what has not changed; nil if nothing has.
 func (c *Controller) desired(now time.Time) *topology.Snapshot {
-	limits := topology.Limits{MaxClients: c.conf.Limits.MaxClients, Memory: int64(c.conf.Limits.Memory)}
+	limits := topology.Limits{MaxClients: c.conf.Limits.MaxClients, Memory: int64(c.conf.Limits.Memory), Batch: c.conf.Batch}
 	next := &topology.Snapshot{Serial: c.snap.Serial + 1, Limits: limits}
 	changed := limits != c.snap.Limits || len(c.pools) != len(c.snap.Pools)
 	c.each("", func(p *pool) {

@@ -78,7 +78,7 @@ func (f *fake) Totals() []status.Totals {
 func (f *fake) Process() status.Process {
 	return status.Process{
 		Version: "1.2.3", Started: before(25 * time.Hour), ConfigLoaded: before(time.Hour), Serial: 12,
-		Loops:  []status.Loop{{ID: 0, Clients: 8, Links: 2, Iterations: 5000, Requests: 100, BufferBytes: 4096, BufferIdle: 65536}},
+		Loops:  []status.Loop{{ID: 0, Clients: 8, Links: 2, Iterations: 5000, Rests: 1200, Requests: 100, BufferBytes: 4096, BufferIdle: 65536}},
 		Limits: []status.Limit{{Name: "memory", Unit: "bytes", Used: 69632, Max: 512 << 20, Hits: 2, Scope: "process"}},
 	}
 }
