@@ -83,7 +83,7 @@ func globalTable() []key {
 		{Name: "loops", typ: integer(0, 256), Default: "0", Effect: Restart,
 			Doc: "Event loops; 0 is one for each CPU."},
 		{Name: "batch", typ: microseconds(maxBatch), Default: "150us", Effect: Live,
-			Doc: "The longest that a busy event loop rests between two looks at its sockets, to find more to do at once: up to `5ms`, also in microseconds. It rests only while at least 8 clients wait, 5us for each of them. 0 is never."},
+			Doc: "The longest that a busy event loop rests between two looks at its sockets, to find more to do at once: up to `5ms`, also in microseconds. It rests only while at least 24 clients wait, 5us for each of them. 0 is never."},
 		{Name: "state_dir", typ: text("absolute path", checkStateDir), Effect: Restart,
 			Doc: "Where the last good answer of a manager is kept. Without it, systemd's `$STATE_DIRECTORY`; without that, nothing is kept."},
 		{Name: "proxy_id", typ: text("name", checkProxyID), Effect: Restart,

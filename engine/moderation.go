@@ -18,8 +18,8 @@ type moderation struct {
 }
 
 const (
-	restClients = 8                    // with fewer waiting, a rest is most of the time that a request takes
-	restEach    = 5 * time.Microsecond // of rest for each client that waits: about half of what a request costs the loop
+	restClients = 24                   // with fewer waiting, a rest costs latency and gathers too little
+	restEach    = 5 * time.Microsecond // of rest for each client that waits: a fraction of what a request costs the loop
 	restVain    = 4                    // rests in a row that gather nothing, before it goes on without
 	restEvents  = 2                    // a rest that was followed by fewer gathered nothing
 	maxOff      = 1 << 12              // iterations without a rest, at most: 16 at first, doubled each time
@@ -32,7 +32,7 @@ func (m *moderation) after(n, waiting int, backlog bool, most time.Duration) tim
 	if waiting >= m.around {
 		m.around = waiting
 	} else {
-		m.around -= (m.around - waiting + 7) / 8
+		m.around -= (m.around - waiting + 31) / 32
 	}
 	if backlog || m.around < restClients {
 		return 0

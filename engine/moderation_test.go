@@ -22,7 +22,7 @@ func TestModerationRestsWithTheClientsThatWait(t *testing.T) {
 	}{
 		{0, 0}, {1, 0}, {restClients - 1, 0},
 		{restClients, restClients * restEach},
-		{20, 20 * restEach},
+		{28, 28 * restEach},
 		{50, most}, {10000, most},
 	} {
 		var m moderation
@@ -53,8 +53,8 @@ func TestModerationRemembersForAFewIterations(t *testing.T) {
 	if got := m.iterate(1, 50, 0); got == 0 {
 		t.Error("one iteration without waiting clients made it forget 50 of them")
 	}
-	if got := m.iterate(40, 5, 1); got != 0 {
-		t.Errorf("it still rests %v although one client has been alone for 40 iterations", got)
+	if got := m.iterate(200, 5, 1); got != 0 {
+		t.Errorf("it still rests %v although one client has been alone for 200 iterations", got)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestModerationStopsWhereItGathersNothing(t *testing.T) {
 	var m moderation
 	rests := 0
 	for range 10000 {
-		if m.after(1, 20, false, most) > 0 {
+		if m.after(1, 30, false, most) > 0 {
 			rests++
 		}
 	}
