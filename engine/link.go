@@ -289,6 +289,12 @@ func (k *link) read() (more bool) {
 		k.close("closed by the server")
 		return false
 	}
+	return k.take(n) && n == len(space)
+}
+
+// take passes on the replies that end in the n bytes just read into the chunk, and reports whether the link is still open.
+func (k *link) take(n int) (open bool) {
+	l, chunk := k.loop, k.chunk
 	k.server.group.pool.serverReceived += uint64(n)
 	k.heard = l.now
 	pos := k.fill
@@ -313,7 +319,7 @@ func (k *link) read() (more bool) {
 		k.huge = false
 	}
 	k.keep()
-	return n == len(space)
+	return true
 }
 
 // keep prepares for the rest of a reply that has begun.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -63,35 +62,4 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", tc.name, n)
 		}
 	}
-}
-
-func benchmark(b *testing.B, request func(keys []string) string, replies int, reply func(v string) string) {
-	d := newDriven(b, 2, nil)
-	fd := d.client()
-	text, want := []byte(request(d.keys(10))), reply(bulk(string(d.value)))
-	for range 100 {
-		if got := d.round(fd, text, len(want)); string(got) != want {
-			b.Fatalf("reply %q, want %q", got, want)
-		}
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		d.round(fd, text, len(want))
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*replies), "ns/request")
-}
-
-func BenchmarkForwardGet(b *testing.B) {
-	benchmark(b, func(k []string) string { return req("GET", k[0]) }, 1, func(v string) string { return v })
-}
-
-func BenchmarkForwardPipeline16(b *testing.B) {
-	benchmark(b, func(k []string) string { return strings.Repeat(req("GET", k[0])+req("GET", k[1]), 8) }, 16, func(v string) string { return strings.Repeat(v, 16) })
-}
-
-func BenchmarkForwardMGet10(b *testing.B) {
-	benchmark(b, func(k []string) string { return req(append([]string{"MGET"}, k...)...) }, 1, func(v string) string {
-		return "*" + strconv.Itoa(10) + "\r\n" + strings.Repeat(v, 10)
-	})
 }
