@@ -189,8 +189,17 @@ func (h *handled) round() int {
 	return h.finish()
 }
 
-// finish lets the links' bytes go, hands them their replies, and returns the size of what the client would get.
+// finish answers, and returns the size of what the client would get.
 func (h *handled) finish() int {
+	h.answer()
+	h.l.dirtyLinks, h.l.dirtyClients, h.c.dirty = h.l.dirtyLinks[:0], h.l.dirtyClients[:0], false
+	n := h.c.out.Size()
+	h.c.out.Advance(n)
+	return n
+}
+
+// answer lets the links' bytes go and hands them their replies.
+func (h *handled) answer() {
 	for i, k := range h.links {
 		k.dirty = false
 		k.written += uint64(k.out.Size())
@@ -204,10 +213,6 @@ func (h *handled) finish() int {
 			k.take(n)
 		}
 	}
-	h.l.dirtyLinks, h.l.dirtyClients, h.c.dirty = h.l.dirtyLinks[:0], h.l.dirtyClients[:0], false
-	n := h.c.out.Size()
-	h.c.out.Advance(n)
-	return n
 }
 
 // TestHandled: what the benchmark without system calls does comes to the same replies.

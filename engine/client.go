@@ -519,8 +519,8 @@ func (c *client) close() {
 // abandon gives up a request whose client is gone, with its fragments.
 func (l *loop) abandon(r *request) {
 	if s := r.split; s != nil {
-		for _, f := range s.fragments {
-			l.forsake(f)
+		for i := range s.parts {
+			l.forsake(s.parts[i].fragment)
 		}
 		l.freeSplit(s)
 		r.split = nil

@@ -18,6 +18,7 @@ func mergeInput(l *loop, data, cuts []byte, owners []byte) (r *request, want []b
 	s := l.newSplit()
 	r = l.newRequest()
 	r.cmd, r.split, r.queued = command.Lookup([]byte("MGET")), s, inClient
+	s.parts = make([]part, 2)
 	arrays := [2][]byte{}
 	elements := [2][][]byte{}
 	for _, o := range owners {
@@ -43,11 +44,27 @@ func mergeInput(l *loop, data, cuts []byte, owners []byte) (r *request, want []b
 		}
 		f := l.newFragment(r, int32(part))
 		f.state = requestAnswered
-		s.fragments = append(s.fragments, f)
-		s.keys = append(s.keys, int32(len(elements[part])))
+		s.give(part, f, len(elements[part]))
 		appendInPieces(&f.reply, &l.bufs, arrays[part], cuts)
 	}
 	return r, want
+}
+
+// give sets up a part of so many keys, behind those before it.
+func (s *split) give(i int, f *request, keys int) {
+	s.parts[i] = part{fragment: f, keys: int32(keys), element: len(s.sizes)}
+	s.sizes = append(s.sizes, make([]int, keys)...)
+}
+
+// mergeAll measures the replies of all parts as if they had just come, and merges them; false if one is refused.
+func (s *split) mergeAll(out *buffer.Chain, p *buffer.Pool) bool {
+	for i := range s.parts {
+		if !s.measure(&s.parts[i], &reply{lead: &s.parts[i].fragment.reply}) {
+			return false
+		}
+	}
+	s.merge(out, p)
+	return true
 }
 
 // appendInPieces appends b in pieces of the sizes that cuts has, in turn. They refer to two copies alternately, so that no
@@ -87,15 +104,15 @@ func FuzzMerge(f *testing.F) {
 		}
 		l := &loop{}
 		r, want := mergeInput(l, data, cuts, owners)
-		if !l.mergeArrays(r) {
+		if !r.split.mergeAll(&r.reply, &l.bufs) {
 			t.Fatal("refused")
 		}
 		if got := gather(&r.reply); !bytes.Equal(got, want) {
 			t.Fatalf("merged\n %q, want\n %q", clip(string(got), 300), clip(string(want), 300))
 		}
 		r.reply.Clear()
-		for _, part := range r.split.fragments {
-			l.leave(part, inClient)
+		for i := range r.split.parts {
+			l.leave(r.split.parts[i].fragment, inClient)
 		}
 		l.early.Drop()
 		if l.bufs.InUse() != 0 {
@@ -115,17 +132,17 @@ func FuzzMergeOdd(f *testing.F) {
 		s := l.newSplit()
 		r := l.newRequest()
 		r.cmd, r.split, r.queued = command.Lookup([]byte("MGET")), s, inClient
+		s.parts = make([]part, 2)
 		for part, text := range [][]byte{a, b} {
 			fr := l.newFragment(r, int32(part))
-			s.fragments = append(s.fragments, fr)
 			fr.reply.Append(&l.bufs, text)
 			n := int([]uint8{na, nb}[part])
-			s.keys = append(s.keys, int32(n))
+			s.give(part, fr, n)
 			for range n {
 				s.owner = append(s.owner, uint16(part))
 			}
 		}
-		if l.mergeArrays(r) {
+		if s.mergeAll(&r.reply, &l.bufs) {
 			var scan resp.ReplyScanner
 			got := gather(&r.reply)
 			if n, done, err := scan.Feed(got); err != nil || !done || n != len(got) {

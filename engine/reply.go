@@ -55,6 +55,14 @@ func (r *reply) appendTo(dst *buffer.Chain, p *buffer.Pool) {
 	dst.Append(p, r.tail())
 }
 
+// refer puts the reply at the end of dst without copying a byte of it, however small: for a moment only.
+func (r *reply) refer(dst *buffer.Chain) {
+	if r.lead != nil && r.lead.Size() > 0 {
+		dst.AppendChain(r.lead)
+	}
+	dst.AppendRef(r.chunk, r.off, r.end)
+}
+
 // complete gives a request its answer. The request has left the server's queue or is about to; whoever waits for it gets
 // the reply now, or when those before it have theirs.
 func (l *loop) complete(r *request, rep *reply) {
@@ -66,6 +74,14 @@ func (l *loop) complete(r *request, rep *reply) {
 	c := r.client
 	p := c.pool
 	p.latency.observe(l.now - r.start)
+	if r.split != nil { // its parts have what it is merged from
+		c.learn(r.split.stored)
+		if c.queue.head == r {
+			c.emit()
+			l.markClient(c)
+		}
+		return
+	}
 	size := int64(rep.size())
 	c.learn(size)
 	if c.swamped(size) {
@@ -110,6 +126,11 @@ func (c *client) emit() {
 	l := c.loop
 	for c.queue.head != nil && c.queue.head.state == requestAnswered {
 		r := c.queue.head
+		if r.split != nil {
+			l.merge(r)
+			c.drop()
+			continue
+		}
 		c.stored -= int64(r.reply.Size())
 		for _, p := range r.reply.Pieces() {
 			if p.Len() >= refSize {

@@ -1,27 +1,43 @@
 package engine
 
 import (
+	"bytes"
+	"slices"
+
 	"respgate/engine/buffer"
 	"respgate/engine/command"
 	"respgate/engine/resp"
 )
 
-// split is what a request over several groups keeps: its fragments, and which fragment each key went to.
+// split is what a request over several groups keeps: its parts, and which part each key went to.
 //
-//	MGET a b c d ──> fragment 0 (g1): MGET a c ──┐
-//	     owner: 0 1 0 1                          ├─> merge in the order of owner
-//	             └─> fragment 1 (g2): MGET b d ──┘
+//	MGET a b c d ──> part 0 (g1): MGET a c ──┐
+//	      owner: 0 1 0 1                     ├─> merge in the order of owner, straight into what the client is written
+//	             └─> part 1 (g2): MGET b d ──┘
+//
+// Its cost is linear in keys and parts: every key is looked at once on the way there and once on the way back.
 type split struct {
-	fragments []*request
-	groups    []int32  // group index of each fragment
-	owner     []uint16 // fragment of each key, in the order of the request
-	keys      []int32  // number of keys per fragment
-	slot      []int32  // group index -> fragment + 1, cleared after use
-	waiting   int      // fragments without an answer
-	sum       int64
-	stored    int64 // bytes of fragments' replies, which count as the client's
-	failed    bool  // the reply of the request is an error, kept in its reply
-	next      *split
+	parts   []part
+	owner   []uint16 // part of each key, in the order of the request
+	sizes   []int    // bytes of each element of the parts' replies, part after part; of MGET only
+	slot    []int32  // group index -> part + 1, cleared after use
+	waiting int      // parts without an answer
+	sum     int64
+	stored  int64  // bytes of fragments' replies, which count as the client's
+	failed  []byte // the reply of the request, if it is an error
+	next    *split
+}
+
+// part is what one group has of a request.
+type part struct {
+	fragment *request
+	group    int32
+	keys     int32
+	size     int          // bytes of its keys in the frame
+	at       int          // where its next key is written to
+	element  int          // index in sizes: of its first element, while merging of the next
+	from     buffer.Piece // while merging: the rest of a piece of its reply
+	piece    int          // and the index of the next one
 }
 
 func (l *loop) newSplit() *split {
@@ -33,12 +49,15 @@ func (l *loop) newSplit() *split {
 	return s
 }
 
+// keepKeys is the number of keys from which the memory of a split is not kept.
+const keepKeys = 4096
+
 // freeSplit recycles a split that its request is done with.
 func (l *loop) freeSplit(s *split) {
-	clear(s.fragments)
-	*s = split{fragments: s.fragments[:0], groups: s.groups[:0], owner: s.owner[:0], keys: s.keys[:0], slot: s.slot, next: l.freeSplits}
-	if cap(s.owner) > 4096 {
-		s.owner = nil
+	clear(s.parts)
+	*s = split{parts: s.parts[:0], owner: s.owner[:0], sizes: s.sizes[:0], slot: s.slot, next: l.freeSplits}
+	if cap(s.owner) > keepKeys {
+		s.owner, s.sizes = nil, nil
 	}
 	l.freeSplits = s
 }
@@ -52,31 +71,13 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 		return
 	}
 	s := l.newSplit()
-	if len(s.slot) < len(p.groups) {
-		s.slot = make([]int32, len(p.groups))
+	if !s.place(p, step, frame, f) {
+		l.freeSplit(s)
+		c.allEjected()
+		return
 	}
-	for i := 1; i < len(f.Args); i += step {
-		g := p.route(arg(frame, f.Args[i]))
-		if g < 0 { // for the first key as for all
-			l.freeSplit(s)
-			c.allEjected()
-			return
-		}
-		at := s.slot[g]
-		if at == 0 {
-			s.groups = append(s.groups, int32(g))
-			s.keys = append(s.keys, 0)
-			at = int32(len(s.groups))
-			s.slot[g] = at
-		}
-		s.owner = append(s.owner, uint16(at-1))
-		s.keys[at-1]++
-	}
-	for _, g := range s.groups {
-		s.slot[g] = 0
-	}
-	if len(s.groups) == 1 {
-		g := int(s.groups[0])
+	if len(s.parts) == 1 {
+		g := int(s.parts[0].group)
 		l.freeSplit(s)
 		c.forward(cmd, p.groups[g], frame)
 		return
@@ -89,14 +90,80 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 	c.await(r)
 	c.inflight += int64(r.size)
 	p.fragmented++
-	s.waiting = len(s.groups)
-	for i := range s.groups {
-		s.fragments = append(s.fragments, l.newFragment(r, int32(i)))
+	n := len(s.parts)
+	s.waiting = n
+	keys := 0
+	for i := range s.parts {
+		pt := &s.parts[i]
+		pt.fragment = l.newFragment(r, int32(i))
+		pt.element = keys
+		keys += int(pt.keys)
 	}
-	for i, g := range s.groups {
-		body := l.fragmentBody(s, uint16(i), step, frame, f)
-		p.groups[g].send(s.fragments[i], body, c) // may fail at once; the last answer recycles s
+	if cmd.Route == command.RouteMGet {
+		s.sizes = slices.Grow(s.sizes, keys)[:keys]
 	}
+	bodies := s.write(l.scratch(), step, frame, f)
+	l.batch = nil // the fragments' bytes live there: whoever answers one needs another scratch
+	start := 0
+	for i := range n {
+		pt := &s.parts[i]
+		g, fragment, end := p.groups[pt.group], pt.fragment, pt.at
+		g.send(fragment, bodies[start:end], c) // may fail at once; the last answer recycles s
+		start = end
+	}
+	l.batch = bodies[:0]
+}
+
+// place finds the part of each key; false if every group is ejected.
+func (s *split) place(p *pool, step int, frame []byte, f *resp.Frame) bool {
+	if len(s.slot) < len(p.groups) {
+		s.slot = make([]int32, len(p.groups))
+	}
+	start := f.Args[0].End()
+	for i := 1; i < len(f.Args); i += step {
+		g := p.route(arg(frame, f.Args[i]))
+		if g < 0 { // for the first key as for all
+			return false
+		}
+		at := s.slot[g]
+		if at == 0 {
+			s.parts = append(s.parts, part{group: int32(g)})
+			at = int32(len(s.parts))
+			s.slot[g] = at
+		}
+		s.owner = append(s.owner, uint16(at-1))
+		pt := &s.parts[at-1]
+		end := f.Args[i+step-1].End()
+		pt.size += int(end - start)
+		pt.keys++
+		start = end
+	}
+	for i := range s.parts {
+		s.slot[s.parts[i].group] = 0
+	}
+	return true
+}
+
+// write appends the requests of all parts to b, one after the other; the end of each is in at. The arguments of a key stand
+// together in the frame, headers included, and are copied as they are: there is only one way to write a length.
+func (s *split) write(b []byte, step int, frame []byte, f *resp.Frame) []byte {
+	const crlf = 2
+	from := f.Args[0].End() + crlf
+	name := frame[bytes.LastIndexByte(frame[:f.Args[0].Off], '$'):from]
+	for i := range s.parts {
+		pt := &s.parts[i]
+		b = resp.AppendArray(b, 1+int(pt.keys)*step)
+		b = append(b, name...)
+		pt.at = len(b)
+		b = slices.Grow(b, pt.size)[:len(b)+pt.size]
+	}
+	for k, owner := range s.owner {
+		end := f.Args[(k+1)*step].End() + crlf
+		pt := &s.parts[owner]
+		pt.at += copy(b[pt.at:], frame[from:end])
+		from = end
+	}
+	return b
 }
 
 func (l *loop) newFragment(parent *request, part int32) *request {
@@ -107,24 +174,7 @@ func (l *loop) newFragment(parent *request, part int32) *request {
 	return r
 }
 
-// fragmentBody writes the request for one group; valid until the next use of the scratch.
-func (l *loop) fragmentBody(s *split, part uint16, step int, frame []byte, f *resp.Frame) []byte {
-	b := resp.AppendArray(l.scratch(), 1+int(s.keys[part])*step)
-	b = resp.AppendBulk(b, arg(frame, f.Args[0]))
-	for k, owner := range s.owner {
-		if owner != part {
-			continue
-		}
-		// Arguments of one key stand together in the frame, headers included.
-		for j := range step {
-			b = resp.AppendBulk(b, arg(frame, f.Args[1+k*step+j]))
-		}
-	}
-	l.batch = b[:0]
-	return b
-}
-
-// fragmentDone takes the answer of one fragment; the last one merges.
+// fragmentDone takes the answer of one fragment; the last one answers the request.
 func (l *loop) fragmentDone(f *request, rep *reply) {
 	r := f.parent
 	if f.queued&inClient == 0 {
@@ -132,147 +182,165 @@ func (l *loop) fragmentDone(f *request, rep *reply) {
 	}
 	s := r.split
 	s.waiting--
+	if s.failed == nil {
+		s.failed = l.gather(r, f, rep)
+	}
+	if s.waiting > 0 {
+		return
+	}
+	if s.failed == nil && r.cmd.Route == command.RouteMGet {
+		l.complete(r, nil)
+		return
+	}
+	own := reply{text: okReply}
+	switch {
+	case s.failed != nil:
+		own.text = s.failed
+	case r.cmd.Route == command.RouteSum:
+		own.text = resp.AppendInt(l.scratch(), s.sum)
+	}
+	l.unsplit(r)
+	l.complete(r, &own)
+}
+
+// gather takes what the request needs of a fragment's reply. What it returns is the error that the request ends with, or nil.
+func (l *loop) gather(r, f *request, rep *reply) []byte {
+	s, c := r.split, r.client
 	first := rep.first()
 	switch {
-	case s.failed:
 	case len(first) > 0 && isError(first[0]):
-		l.splitFailed(r, f, rep)
+		text := line(first)
+		if rep.chunk != nil { // a server's; the proxy's own name the group already
+			text += " (respgate: group '" + c.pool.groupName(int(s.parts[f.part].group)) + "')"
+		}
+		return resp.AppendError(nil, text)
 	case r.cmd.Route == command.RouteMGet:
 		size := int64(rep.size())
-		if r.client.swamped(size) {
-			r.client.pool.count(errTooLarge)
-			l.splitFailed(r, f, &reply{text: resp.AppendError(nil, r.client.swampedText(size))})
-			break
+		if c.swamped(size) {
+			c.pool.count(errTooLarge)
+			return resp.AppendError(nil, c.swampedText(size))
 		}
-		l.store(f, rep)
+		if !s.measure(&s.parts[f.part], rep) {
+			return resp.AppendError(nil, "ERR respgate: a server answered MGET with a reply of another shape")
+		}
+		if s.waiting == 0 && c.queue.head == r {
+			rep.refer(&f.reply) // for the merge that follows at once
+		} else {
+			l.store(f, rep)
+		}
 		s.stored += size
-		r.client.stored += size
+		c.stored += size
 	case r.cmd.Route == command.RouteSum:
 		n, ok := integer(first)
 		if !ok {
-			l.splitFailed(r, f, &reply{text: []byte("-ERR unexpected reply")})
-			break
+			return resp.AppendError(nil, "ERR unexpected reply")
 		}
 		s.sum += n
 	}
-	if s.waiting == 0 {
-		l.merge(r)
-	}
+	return nil
 }
 
-// splitFailed makes the whole reply the error of one fragment, with the group's name behind it.
-func (l *loop) splitFailed(r, f *request, rep *reply) {
-	s := r.split
-	s.failed = true
-	text := line(rep.first())
-	if rep.chunk != nil { // a server's; the proxy's own name the group already
-		text += " (respgate: group '" + r.client.pool.groupName(int(s.groups[f.part])) + "')"
+// measure notes where the elements of a part's reply end; false if it is anything but an array of as many as were asked for.
+func (s *split) measure(pt *part, rep *reply) bool {
+	var room [24]byte
+	header := resp.AppendArray(room[:0], int(pt.keys))
+	sizes := s.sizes[pt.element : pt.element+int(pt.keys)]
+	var scan resp.ReplyScanner
+	size, i := 0, 0
+	var lead []buffer.Piece
+	if rep.lead != nil {
+		lead = rep.lead.Pieces()
 	}
-	own := reply{text: resp.AppendError(nil, text)}
-	l.store(r, &own)
-}
-
-// merge makes the reply of a request out of its fragments' and passes it on.
-func (l *loop) merge(r *request) {
-	s, c := r.split, r.client
-	if !s.failed {
-		switch r.cmd.Route {
-		case command.RouteMGet:
-			if !l.mergeArrays(r) {
-				r.reply.Clear()
-				own := reply{text: resp.AppendError(nil, "ERR respgate: a server answered MGET with a reply of another shape")}
-				l.store(r, &own)
-			}
-		case command.RouteSum:
-			own := reply{text: resp.AppendInt(l.scratch(), s.sum)}
-			l.store(r, &own)
-		default:
-			own := reply{text: okReply}
-			l.store(r, &own)
+	for k := 0; k <= len(lead); k++ {
+		b := rep.tail()
+		if k < len(lead) {
+			b = lead[k].Bytes()
 		}
-	}
-	for _, f := range s.fragments {
-		l.leave(f, inClient)
-	}
-	c.stored -= s.stored
-	l.freeSplit(s)
-	r.split, r.state = nil, requestAnswered
-	size := int64(r.reply.Size())
-	c.stored += size
-	c.learn(size)
-	c.pool.latency.observe(l.now - r.start)
-	if c.queue.head == r {
-		c.emit()
-		l.markClient(c)
-	}
-}
-
-// mergeArrays interleaves the elements of the fragments' arrays in the order of the keys.
-func (l *loop) mergeArrays(r *request) bool {
-	s := r.split
-	for i, f := range s.fragments {
-		if !skipArrayHeader(&f.reply, int64(s.keys[i])) {
-			return false
-		}
-	}
-	header := reply{text: resp.AppendArray(l.scratch(), len(s.owner))}
-	l.store(r, &header)
-	for _, part := range s.owner {
-		if !l.moveElement(&r.reply, &s.fragments[part].reply) {
-			return false
-		}
-	}
-	for _, f := range s.fragments {
-		if f.reply.Size() != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// skipArrayHeader consumes "*n\r\n" from the front of an array reply; false if it is anything else.
-func skipArrayHeader(c *buffer.Chain, n int64) bool {
-	var want [24]byte
-	header := resp.AppendArray(want[:0], int(n))
-	if c.Size() < len(header) {
-		return false
-	}
-	i := 0
-	for _, p := range c.Pieces() {
-		for _, b := range p.Bytes() {
-			if b != header[i] {
+		for ; len(header) > 0 && len(b) > 0; header, b = header[1:], b[1:] {
+			if b[0] != header[0] {
 				return false
 			}
-			if i++; i == len(header) {
-				c.Advance(i)
-				return true
+		}
+		for len(b) > 0 {
+			if i == len(sizes) {
+				return false
+			}
+			n, done, err := scan.Feed(b)
+			if err != nil {
+				return false
+			}
+			b = b[n:]
+			size += n
+			if done {
+				sizes[i] = size
+				size = 0
+				i++
 			}
 		}
 	}
-	return false
+	return i == len(sizes) && len(header) == 0
 }
 
-// moveElement takes one reply from the front of src and appends it to dst, by reference where it is large.
-func (l *loop) moveElement(dst, src *buffer.Chain) bool {
-	var scan resp.ReplyScanner
-	for src.Size() > 0 {
-		p := src.Pieces()[0]
-		n, done, err := scan.Feed(p.Bytes())
-		if err != nil {
-			return false
-		}
-		rep := reply{chunk: p.Chunk, off: p.Off, end: p.Off + uint32(n)}
-		if n >= refSize {
-			dst.AppendRef(rep.chunk, rep.off, rep.end)
-		} else {
-			dst.Append(&l.bufs, rep.tail())
-		}
-		src.Advance(n)
-		if done {
-			return true
+// unsplit lets go of everything a request needed to be split.
+func (l *loop) unsplit(r *request) {
+	s := r.split
+	for i := range s.parts {
+		l.leave(s.parts[i].fragment, inClient)
+	}
+	r.client.stored -= s.stored
+	r.split = nil
+	l.freeSplit(s)
+}
+
+// merge gives the client the elements of the parts' arrays in the order of the keys; it is the request's turn.
+func (l *loop) merge(r *request) {
+	r.split.merge(&r.client.out, &l.bufs)
+	l.unsplit(r)
+}
+
+func (s *split) merge(out *buffer.Chain, p *buffer.Pool) {
+	var room [24]byte
+	out.Append(p, resp.AppendArray(room[:0], len(s.owner)))
+	for i := range s.parts {
+		pt := &s.parts[i]
+		for n := len(resp.AppendArray(room[:0], int(pt.keys))); n > 0; {
+			n -= len(pt.take(n))
 		}
 	}
-	return false
+	for k := 0; k < len(s.owner); {
+		owner := s.owner[k]
+		pt := &s.parts[owner]
+		run := 0 // elements of one part that follow each other are one copy
+		for ; k < len(s.owner) && s.owner[k] == owner; k++ {
+			run += s.sizes[pt.element]
+			pt.element++
+		}
+		pt.move(out, p, run)
+	}
+}
+
+// move appends n bytes of the part's reply to out, by reference where that pays.
+func (pt *part) move(out *buffer.Chain, p *buffer.Pool, n int) {
+	for n > 0 {
+		b := pt.take(n)
+		if n -= len(b); len(b) >= refSize {
+			out.AppendRef(pt.from.Chunk, pt.from.Off-uint32(len(b)), pt.from.Off)
+		} else {
+			out.Append(p, b)
+		}
+	}
+}
+
+// take consumes n bytes of the part's reply, or as many as stand together.
+func (pt *part) take(n int) []byte {
+	if pt.from.Len() == 0 {
+		pt.from = pt.fragment.reply.Pieces()[pt.piece]
+		pt.piece++
+	}
+	b := pt.from.Bytes()
+	b = b[:min(n, len(b))]
+	pt.from.Off += uint32(len(b))
+	return b
 }
 
 // integer reads a ":n\r\n" reply.

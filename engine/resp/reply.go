@@ -156,7 +156,14 @@ func (s *ReplyScanner) feed(p []byte) (n int, done bool, err error) {
 		case atType:
 			if s.pending > 0 && s.kind != '|' {
 				if n = scalarSize(p[i:]); n > 0 {
-					done = s.endValue()
+					// All but the last of a run of scalars need nothing else: the elements of most arrays.
+					for ; s.pending > 1 && n > 0; n = scalarSize(p[i:]) {
+						s.pending--
+						i += n
+					}
+					if n > 0 {
+						done = s.endValue()
+					}
 					break
 				}
 				n = 1

@@ -32,6 +32,9 @@ type Span struct{ Off, Len uint32 }
 // Of returns the bytes of b that the span covers.
 func (s Span) Of(b []byte) []byte { return b[s.Off : s.Off+s.Len : s.Off+s.Len] }
 
+// End is the offset behind the span.
+func (s Span) End() uint32 { return s.Off + s.Len }
+
 // Limits bound what a client may send. The zero value, like a nil pointer, is
 // Redis' defaults.
 type Limits struct {
