@@ -10,8 +10,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 UNIT  := $$(go list ./... | grep -v '^respgate/tests/')
 FUZZTIME ?= 20s
+BENCHCOUNT ?= 1
 
-.PHONY: run build test check bench fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
+.PHONY: run build test check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
 
 ## run: a lab on loopback (two groups, three sentinels, a manager, one proxy) in the foreground; Ctrl-C ends all of it
 run:
@@ -24,16 +25,32 @@ build:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
 
-## test: every check and every test
+## test: every check and every test; then a short comparison with nutcracker, which only reports
 test: deps format vet portable staticcheck unit plain e2e
 	@echo 'all checks and tests passed'
+	@$(MAKE) --no-print-directory report
 
 ## check: format, vet, staticcheck, the race detector, known vulnerabilities
 check: deps format vet portable staticcheck unit vulncheck
 
-## bench: the benchmarks of all packages
+## bench: the Go benchmarks of all packages, BENCHCOUNT (1) times each: 10 or so for benchstat
 bench:
-	go test -run '^$$' -bench . -benchmem $(UNIT)
+	go test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) $(UNIT)
+
+## compare: the proxy beside nutcracker on the same load, some ten minutes; ARGS='-h' shows the flags
+compare: bench-program
+	@exec bin/bench compare $(ARGS)
+
+## scaling: cost over connections, pipeline, value size, groups, loops, MGET width, into docs/SCALING.md; ARGS='-h' shows the flags
+scaling: bench-program
+	@exec bin/bench scaling $(ARGS)
+
+## report: a comparison in half a minute that judges nothing
+report: bench-program
+	@exec bin/bench report
+
+bench-program: build
+	go build -o bin/bench ./tests/bench
 
 ## fuzz: every fuzz target for FUZZTIME (20s)
 fuzz:

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"respgate/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
