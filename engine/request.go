@@ -12,6 +12,12 @@ import (
 // that comes after its client was answered (a time-out) or is gone finds the request still in the link's queue, and
 // is dropped there.
 type request struct {
+	reply buffer.Chain // an answer that waits for its turn; its room for pieces is kept
+	requestFields
+}
+
+// requestFields is all of a request that ends with it.
+type requestFields struct {
 	client *client          // nil once the client is gone; of a fragment always nil
 	parent *request         // of a fragment
 	split  *split           // of a request that was split into fragments
@@ -19,7 +25,6 @@ type request struct {
 	server *server          // that has or had it
 
 	piece   buffer.Piece // the bytes for the server, kept until its reply
-	reply   buffer.Chain // an answer that waits for its turn
 	size    int32        // of the client's frame in bytes, for the pipeline bound
 	part    int32        // index among the parent's fragments
 	start   int64        // when it was read, ns of the loop's clock
@@ -78,9 +83,11 @@ func (l *loop) leave(r *request, q queueMask) {
 		return
 	}
 	r.dropBytes()
-	r.reply.Clear()
-	reply := r.reply // its room for pieces is worth keeping
-	*r = request{reply: reply, nextClient: l.freeRequests}
+	if r.reply.Size() > 0 {
+		r.reply.Clear()
+	}
+	r.requestFields = requestFields{}
+	r.nextClient = l.freeRequests
 	l.freeRequests = r
 	l.freeCount++
 }
