@@ -232,37 +232,3 @@ func TestNoAllocation(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkLookup(b *testing.B) {
-	get := []byte("GET")
-	b.Run("get", func(b *testing.B) {
-		for b.Loop() {
-			Lookup(get)
-		}
-	})
-	var mix [16][]byte
-	for i, n := range strings.Fields("GET set MGET hgetall ZADD expire LPUSH zrangebyscore INCR del EXISTS evalsha ping HSET GEORADIUSBYMEMBER nosuch") {
-		mix[i] = []byte(n)
-	}
-	b.Run("mix", func(b *testing.B) {
-		for i := 0; b.Loop(); i++ {
-			Lookup(mix[i&15])
-		}
-	})
-}
-
-func BenchmarkSub(b *testing.B) {
-	client, name := Lookup([]byte("client")), []byte("SETNAME")
-	for b.Loop() {
-		client.Sub(name)
-	}
-}
-
-func BenchmarkKeysMGet10(b *testing.B) {
-	frame, args := frameOf(strings.Fields("MGET a b c d e f g h i j")...)
-	c := Lookup([]byte("mget"))
-	keys := make([]int32, 0, 16)
-	for b.Loop() {
-		keys, _ = c.Keys(keys[:0], frame, args)
-	}
-}

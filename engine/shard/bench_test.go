@@ -15,11 +15,26 @@ func BenchmarkIndex(b *testing.B) {
 		for _, n := range []int{1, 5, 64, 512} {
 			r := mustNew(b, Config{Distribution: d, Tag: "{}", Nodes: equalNodes(n)})
 			b.Run(fmt.Sprintf("%v/%d", d, n), func(b *testing.B) {
+				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
 					r.Index(keys[i%len(keys)])
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkIndexTag places keys with a hash tag.
+func BenchmarkIndexTag(b *testing.B) {
+	r := mustNew(b, Config{Tag: "{}", Nodes: equalNodes(5)})
+	for _, tc := range [][2]string{{"tagged", "session:{user:1234}:cart"}, {"open", "session:{user:1234:cart"}, {"plain", "session:user:1234:cart"}} {
+		b.Run(tc[0], func(b *testing.B) {
+			key := []byte(tc[1])
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Index(key)
+			}
+		})
 	}
 }
 
@@ -29,6 +44,7 @@ func BenchmarkOwner(b *testing.B) {
 		r := mustNew(b, Config{Nodes: equalNodes(n)})
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			position := uint32(1)
+			b.ReportAllocs()
 			for b.Loop() {
 				position = position*1664525 + 1013904223
 				r.continuum.owner(position)
@@ -38,13 +54,17 @@ func BenchmarkOwner(b *testing.B) {
 }
 
 func BenchmarkSum(b *testing.B) {
-	key := []byte(strings.Repeat("user:0123", 2) + ":profile")
 	for h, name := range hashNames {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				Hash(h).Sum(key)
-			}
-		})
+		for _, n := range []int{8, 26, 200} {
+			key := []byte(strings.Repeat("user:0123:profile", n)[:n])
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				b.SetBytes(int64(n))
+				b.ReportAllocs()
+				for b.Loop() {
+					Hash(h).Sum(key)
+				}
+			})
+		}
 	}
 }
 
@@ -52,6 +72,7 @@ func BenchmarkNew(b *testing.B) {
 	for _, n := range []int{5, 512} {
 		nodes := equalNodes(n)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
 			for b.Loop() {
 				mustNew(b, Config{Nodes: nodes})
 			}
