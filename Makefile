@@ -37,8 +37,8 @@ check: deps format vet portable staticcheck unit vulncheck
 bench:
 	go test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) $(UNIT)
 
-## compare: the proxy beside nutcracker on the same load, some ten minutes; ARGS='-h' shows the flags
-compare: bench-program
+## compare: the proxy beside nutcracker on the same load, some minutes; ARGS='-h' shows the flags
+compare: deps bench-program
 	@exec bin/bench compare $(ARGS)
 
 ## scaling: cost over connections, pipeline, value size, groups, loops, MGET width, into docs/SCALING.md; ARGS='-h' shows the flags
@@ -50,6 +50,7 @@ report: bench-program
 	@exec bin/bench report
 
 bench-program: build
+	@scripts/install-deps run
 	go build -o bin/bench ./tests/bench
 
 ## fuzz: every fuzz target for FUZZTIME (20s)
@@ -84,7 +85,7 @@ unit:
 	go test -race -timeout 10m $(UNIT)
 
 plain:
-	go test -timeout 5m ./engine/... ./tests/arch/... ./tests/harness/... ./tests/nutcracker/...
+	go test -timeout 5m ./engine/... ./tests/arch/... ./tests/bench/... ./tests/harness/... ./tests/nutcracker/...
 
 # Real redis-server, redis-sentinel and the built programs: as they are delivered, and with the race detector.
 e2e:

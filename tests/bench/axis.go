@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // axis is a quantity that cost may grow with.
@@ -63,7 +64,7 @@ func axes() []axis {
 	}
 }
 
-// label is a point as tables and pictures name it: 10k, 64 KiB.
+// label is a point as tables and pictures name it: 10,000, 64 KiB.
 func (a axis) label(x int) string {
 	switch {
 	case a.unit == "B" && x >= 1<<20:
@@ -72,12 +73,22 @@ func (a axis) label(x int) string {
 		return strconv.Itoa(x>>10) + " KiB"
 	case a.unit == "B":
 		return strconv.Itoa(x) + " B"
-	case x >= 1000 && x%1000 == 0:
-		return strconv.Itoa(x/1000) + ",000"
 	default:
-		return strconv.Itoa(x)
+		return thousands(x)
 	}
 }
+
+// thousands is a number with commas; it is not negative.
+func thousands(x int) string {
+	text := strconv.Itoa(x)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// noun is the title within a sentence.
+func (a axis) noun() string { return strings.ToLower(a.title[:1]) + a.title[1:] }
 
 // point is what was measured at one point of an axis: a median of each figure over the repetitions.
 type point struct {

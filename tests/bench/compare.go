@@ -37,7 +37,7 @@ are nutcracker, if it is installed, then respgate, then those of -peer. Only the
 scenarios: `
 
 func compareMain(ctx context.Context, args []string) error {
-	c := comparison{serverPorts: []int{0, 0}, command: strings.Join(append([]string{"bench compare"}, args...), " ")}
+	c := comparison{serverPorts: []int{0, 0}, command: commandLine("bench compare", args)}
 	f := newFlags("compare", compareAbout+strings.Join(allScenarios(), ","))
 	c.place.flags(f)
 	f.IntVar(&c.rounds, "rounds", 3, "rounds; the figures are their medians")

@@ -163,3 +163,23 @@ func TestParsePeer(t *testing.T) {
 		}
 	}
 }
+
+func TestParseAllowed(t *testing.T) {
+	for list, want := range map[string][]int{"0-1": {0, 1}, "3": {3}, "0-2,5,8-9": {0, 1, 2, 5, 8, 9}, "": nil, "x": nil} {
+		if got := parseAllowed("Name:\tx\nCpus_allowed:\t3\nCpus_allowed_list:\t" + list + "\nThreads:\t1\n"); !slices.Equal(got, want) {
+			t.Errorf("%q: %v", list, got)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	if got := commandLine("bench compare", []string{"-rounds", "1", "-peer", "a=1=b c", "it's", ""}); got != `bench compare -rounds 1 -peer 'a=1=b c' 'it'\''s' ''` {
+		t.Error(got)
+	}
+}
+
+func TestRow(t *testing.T) {
+	if got := (figures{"rps": 56789.4, "cpu_us": 1.25, "rss_mib": 14.06}).String(); got != "rps=56789 cpu_us=1.25 rss_mib=14.1" {
+		t.Error(got)
+	}
+}

@@ -19,12 +19,40 @@ type placement struct{ proxy, rest string }
 
 // flags adds -proxy-cpus and -load-cpus.
 func (p *placement) flags(f *flag.FlagSet) {
-	proxy, rest := "0", "1"
-	if runtime.NumCPU() < 2 {
-		proxy, rest = "", ""
+	proxy, rest := "", ""
+	if data, err := os.ReadFile("/proc/self/status"); err == nil {
+		if cpus := parseAllowed(string(data)); len(cpus) > 1 {
+			proxy, rest = strconv.Itoa(cpus[0]), strconv.Itoa(cpus[1])
+		}
 	}
 	f.StringVar(&p.proxy, "proxy-cpus", proxy, `processors of the proxy, as taskset takes them; "" is any`)
-	f.StringVar(&p.rest, "load-cpus", rest, "processors of the load and of the servers")
+	f.StringVar(&p.rest, "load-cpus", rest, `processors of the load and of the servers; "" is any`)
+}
+
+// parseAllowed are the processors that a process may use, of its /proc/<pid>/status: 0-2,5 is 0 1 2 5.
+func parseAllowed(status string) []int {
+	var cpus []int
+	for line := range strings.Lines(status) {
+		list, ok := strings.CutPrefix(line, "Cpus_allowed_list:")
+		if !ok {
+			continue
+		}
+		for _, part := range strings.Split(strings.TrimSpace(list), ",") {
+			low, high, isRange := strings.Cut(part, "-")
+			if !isRange {
+				high = low
+			}
+			from, err1 := strconv.Atoi(low)
+			to, err2 := strconv.Atoi(high)
+			if err1 != nil || err2 != nil {
+				return nil
+			}
+			for cpu := from; cpu <= to; cpu++ {
+				cpus = append(cpus, cpu)
+			}
+		}
+	}
+	return cpus
 }
 
 // all is every processor that the placement names.

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -96,4 +97,15 @@ func parse(f *flag.FlagSet, args []string) error {
 		return errUsage
 	}
 	return nil
+}
+
+// commandLine is what a shell takes to run the command again.
+func commandLine(command string, args []string) string {
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[](){}<>|&;#~!") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		command += " " + a
+	}
+	return command
 }

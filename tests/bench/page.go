@@ -12,6 +12,7 @@ func (r *scalingRun) page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<!-- Written by `make scaling`. -->\n# How the cost grows\n\n")
 	fmt.Fprintf(&b, "What a request costs the proxy, and how long it takes, over each quantity that either could grow with. Nothing may grow faster than linearly.\n\n")
+	fmt.Fprintf(&b, "%s\n\n", r.verdict())
 	fmt.Fprintf(&b, "![CPU time and p99 over connections, pipeline depth, value size, groups, loops and keys of an MGET](scaling.svg)\n\n")
 	fmt.Fprintf(&b, "To repeat it: `make scaling` (`bin/%s`).\n\n", r.command)
 	fmt.Fprintf(&b, "- %s; %s; %s; %s.\n", time.Now().UTC().Format("2006-01-02"), machine(), r.version, firstLine("redis-server", "--version"))
@@ -29,10 +30,31 @@ func (r *scalingRun) page() string {
 	return b.String()
 }
 
+// verdict is a sentence about what grows faster than linearly.
+func (r *scalingRun) verdict() string {
+	var over []string
+	for _, a := range r.axes {
+		for i := 1; i < len(a.rows); i++ {
+			g := a.growth(a.rows[i-1], a.rows[i])
+			step := fmt.Sprintf("over %s from %s to %s", a.noun(), a.label(a.rows[i-1].X), a.label(a.rows[i].X))
+			if g.cpu > growthLimit {
+				over = append(over, fmt.Sprintf("CPU %s (%.2f)", step, g.cpu))
+			}
+			if g.p99 > growthLimit {
+				over = append(over, fmt.Sprintf("p99 %s (%.2f)", step, g.p99))
+			}
+		}
+	}
+	if len(over) == 0 {
+		return fmt.Sprintf("In this run nothing did: no exponent of growth is above %.1f.", growthLimit)
+	}
+	return fmt.Sprintf("In this run, with an exponent of growth above %.1f: %s.", growthLimit, strings.Join(over, "; "))
+}
+
 func (a axisRun) table(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n", a.title)
 	each := a.per != "request"
-	fmt.Fprintf(b, "| %s | requests/s | p50, ms | p99, ms | proxy CPU, us/request |", strings.ToLower(a.title))
+	fmt.Fprintf(b, "| %s | requests/s | p50, ms | p99, ms | proxy CPU, us/request |", a.noun())
 	if each {
 		fmt.Fprintf(b, " us/%s |", a.per)
 	}

@@ -73,6 +73,9 @@ func TestLogTicks(t *testing.T) {
 				t.Errorf("%v is outside of its ticks %v", v, ticks)
 			}
 		}
+		if ticks[len(ticks)-1] < 9.99*ticks[0] {
+			t.Errorf("%v: ticks %v are less than a decade", values, ticks)
+		}
 		if len(ticks) > 12 {
 			t.Errorf("%v: %d ticks", values, len(ticks))
 		}
@@ -110,5 +113,24 @@ func TestAxes(t *testing.T) {
 	}
 	if err := s.choose("colour"); err == nil {
 		t.Error("an axis that does not exist was chosen")
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	r := &scalingRun{axes: []axisRun{{axis: axes()[0], rows: []point{{X: 1, CPU: 1, P99: 100}, {X: 10, CPU: 10, P99: 100}, {X: 1000, CPU: 9, P99: 1e6}}}}}
+	if got := r.verdict(); !strings.HasSuffix(got, ": p99 over connections from 10 to 1,000 (2.00).") {
+		t.Error(got)
+	}
+	r.axes[0].rows = r.axes[0].rows[:2]
+	if got := r.verdict(); !strings.Contains(got, "nothing did") {
+		t.Error(got)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for x, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 10000: "10,000", 1234567: "1,234,567"} {
+		if got := thousands(x); got != want {
+			t.Errorf("%d is %q", x, got)
+		}
 	}
 }

@@ -71,6 +71,9 @@ func (f *fleet) start(c command) (*process, error) {
 	}
 	p.cmd.SysProcAttr = processAttributes()
 	if err := p.cmd.Start(); err != nil {
+		if c.cpus != "" && errors.Is(err, exec.ErrNotFound) {
+			err = fmt.Errorf(`%w (of util-linux; without it, -proxy-cpus "" -load-cpus "")`, err)
+		}
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	p.pid = p.cmd.Process.Pid

@@ -40,7 +40,7 @@ is stopped; writes scaling.svg and SCALING.md into the directory of -out. Takes 
 axes: connections,pipeline,value,groups,loops,mget; further parts: idle,slow`
 
 func scalingMain(ctx context.Context, args []string) error {
-	s := scaling{command: strings.Join(append([]string{"bench scaling"}, args...), " ")}
+	s := scaling{command: commandLine("bench scaling", args)}
 	f := newFlags("scaling", scalingAbout)
 	s.place.flags(f)
 	f.DurationVar(&s.duration, "duration", 2*time.Second, "of the load at each point")
@@ -69,6 +69,7 @@ func scalingMain(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println(r.verdict())
 	picture := filepath.Join(*out, "scaling.svg")
 	if err := os.WriteFile(picture, []byte(chart(r.axes)), 0o644); err != nil {
 		return err

@@ -32,8 +32,8 @@ type panel struct {
 func chart(runs []axisRun) string {
 	var panels []panel
 	for _, a := range runs {
-		cpu := panel{title: a.title, y: "proxy CPU, us per " + a.per, x: strings.ToLower(a.title), colour: blue}
-		p99 := panel{title: a.title, y: "p99 of a request, ms", x: strings.ToLower(a.title), colour: red}
+		cpu := panel{title: a.title, y: "proxy CPU, us per " + a.per, x: a.noun(), colour: blue}
+		p99 := panel{title: a.title, y: "p99 of a request, ms", x: a.noun(), colour: red}
 		for _, p := range a.rows {
 			cpu.add(a.label(p.X), float64(p.X), p.CPU/a.share(p.X))
 			p99.add(a.label(p.X), float64(p.X), p.P99/1e3)
@@ -92,7 +92,7 @@ func (p *panel) draw(b *strings.Builder, left, top int) {
 		if above < panelTop+12 {
 			above += 20
 		}
-		text(b, atX(x), above, "middle", ink, `font-size="9.5"`, number(p.ys[i]))
+		text(b, atX(x), above, "middle", ink, `font-size="9.5" stroke="#fff" stroke-width="2.5" paint-order="stroke"`, number(p.ys[i]))
 	}
 }
 
@@ -105,7 +105,7 @@ func scaled(v, low, high, from, to float64) float64 {
 }
 
 // logTicks are 1, 2, 5 and their decades around the values, or the decades alone if there would be too many. The first is
-// below all values and the last above.
+// below all values and the last above, by a factor of 10 at least: what hardly changes must not look steep.
 func logTicks(values []float64) []float64 {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
@@ -113,7 +113,7 @@ func logTicks(values []float64) []float64 {
 	}
 	for _, steps := range [][]float64{{1, 2, 5}, {1}} {
 		var all []float64
-		for decade := math.Floor(math.Log10(low)) - 1; decade <= math.Ceil(math.Log10(high))+1; decade++ {
+		for decade := math.Floor(math.Log10(low)) - 2; decade <= math.Ceil(math.Log10(high))+2; decade++ {
 			for _, s := range steps {
 				all = append(all, s*math.Pow(10, decade))
 			}
@@ -125,8 +125,12 @@ func logTicks(values []float64) []float64 {
 		for last > 0 && all[last-1] >= high {
 			last--
 		}
-		if last == first {
-			last++
+		for up := true; all[last] < 9.99*all[first]; up = !up {
+			if up {
+				last++
+			} else {
+				first--
+			}
 		}
 		if ticks := all[first : last+1]; len(ticks) <= 7 || len(steps) == 1 {
 			return ticks
@@ -135,7 +139,12 @@ func logTicks(values []float64) []float64 {
 	return nil
 }
 
-func tickLabel(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
+func tickLabel(v float64) string {
+	if v >= 1000 {
+		return thousands(int(math.Round(v)))
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
 
 func line(b *strings.Builder, x1, y1, x2, y2 float64, colour string) {
 	fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s"/>`+"\n", x1, y1, x2, y2, colour)

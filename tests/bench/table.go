@@ -23,22 +23,24 @@ var (
 	}
 )
 
-// String is the row in the order of the columns.
+// String is the row in the order of the columns, for programs to read as well: no commas.
 func (r figures) String() string {
 	var parts []string
 	for _, c := range slices.Concat(columns, singles) {
 		if v, ok := r[c.figure]; ok {
-			parts = append(parts, c.figure+"="+number(v))
+			parts = append(parts, c.figure+"="+strings.ReplaceAll(number(v), ",", ""))
 		}
 	}
 	return strings.Join(parts, " ")
 }
 
-// number is a value with three digits that mean something.
+// number is a value with three digits that mean something, or whole.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):
 		return "-"
+	case a >= 1000:
+		return thousands(int(math.Round(v)))
 	case a >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a >= 10:
