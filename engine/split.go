@@ -36,6 +36,7 @@ type part struct {
 	size     int          // bytes of its keys in the frame
 	at       int          // where its next key is written to
 	element  int          // index in sizes: of its first element, while merging of the next
+	header   int          // bytes of its reply before the first element
 	from     buffer.Piece // while merging: the rest of a piece of its reply
 	piece    int          // and the index of the next one
 }
@@ -244,6 +245,7 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 func (s *split) measure(pt *part, rep *reply) bool {
 	var room [24]byte
 	header := resp.AppendArray(room[:0], int(pt.keys))
+	pt.header = len(header)
 	sizes := s.sizes[pt.element : pt.element+int(pt.keys)]
 	var scan resp.ReplyScanner
 	size, i := 0, 0
@@ -303,8 +305,8 @@ func (s *split) merge(out *buffer.Chain, p *buffer.Pool) {
 	out.Append(p, resp.AppendArray(room[:0], len(s.owner)))
 	for i := range s.parts {
 		pt := &s.parts[i]
-		for n := len(resp.AppendArray(room[:0], int(pt.keys))); n > 0; {
-			n -= len(pt.take(n))
+		for pt.header > 0 {
+			pt.header -= len(pt.take(pt.header))
 		}
 	}
 	for k := 0; k < len(s.owner); {

@@ -150,6 +150,9 @@ func AppendRequest(dst []byte, args ...string) []byte {
 }
 
 func appendHeader(dst []byte, typ byte, n int64) []byte {
+	if uint64(n) <= 9 { // nearly all headers
+		return append(dst, typ, '0'+byte(n), '\r', '\n')
+	}
 	dst = append(dst, typ)
 	dst = strconv.AppendInt(dst, n, 10)
 	return append(dst, '\r', '\n')
