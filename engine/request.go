@@ -12,7 +12,7 @@ import (
 // that comes after its client was answered (a time-out) or is gone finds the request still in the link's queue, and
 // is dropped there.
 type request struct {
-	reply buffer.Chain // an answer that waits for its turn; its room for pieces is kept
+	reply buffer.Chain // an answer that waits for its turn; empty, and nothing to clear, in most requests
 	requestFields
 }
 

@@ -14,9 +14,9 @@ func (p Piece) Bytes() []byte { return p.Chunk.buf[p.Off:p.End] }
 func (p Piece) Len() int { return int(p.End - p.Off) }
 
 // Chain is a queue of bytes: appended at the end by copy or by reference, consumed from the front. The zero value is empty.
+// While it is empty it holds nothing, its array neither: there are as many chains as clients, nearly all of them empty.
 type Chain struct {
-	pieces []Piece
-	small  []Piece // what pieces was before it became a run of the pool's; nil unless it is one now
+	pieces []Piece // an array of the pool's, or a longer one
 	head   int
 	size   int
 }
@@ -85,11 +85,8 @@ func (c *Chain) push(p Piece) {
 	c.pieces = append(c.pieces, p)
 }
 
-// keepPieces is how many elements a chain keeps room for while it is empty.
-const keepPieces = 4
-
-// makeRoom lets one more element in: where others have left, in a small array of the chain's own, or in a run borrowed
-// until the chain is empty. Longer ones, which a client gets to that does not read, are for the garbage collector.
+// makeRoom lets one more element in: where others have left, or in an array borrowed until the chain is empty, a short one
+// first. Longer ones, which a client gets to that does not read, are for the garbage collector.
 func (c *Chain) makeRoom(p *Pool) {
 	switch live := c.pieces[c.head:]; {
 	case c.head > 0:
@@ -97,34 +94,30 @@ func (c *Chain) makeRoom(p *Pool) {
 		clear(c.pieces[n:])
 		c.pieces, c.head = c.pieces[:n], 0
 	case cap(c.pieces) == 0:
-		c.pieces = make([]Piece, 0, keepPieces)
-	case cap(c.pieces) == keepPieces:
-		c.small = c.pieces[:0]
-		c.pieces = append(p.takeRun(), live...)
+		c.pieces = p.few.take(fewPieces)
+	case cap(c.pieces) == fewPieces:
+		c.pieces = append(p.runs.take(runPieces), live...)
 		clear(live)
+		p.few.give(live)
 	}
 }
 
 // Advance drops n bytes from the front and releases the chunks that are done with.
 func (c *Chain) Advance(n int) {
 	c.size -= n
-	var pool *Pool
+	if c.size == 0 { // a reserved, empty tail goes as well
+		c.Clear()
+		return
+	}
 	for n > 0 {
 		p := &c.pieces[c.head]
-		if l := p.Len(); n < l {
+		l := p.Len()
+		if n < l {
 			p.Off += uint32(n)
 			return
-		} else {
-			n -= l
 		}
-		pool = p.Chunk.pool
+		n -= l
 		c.pop()
-	}
-	if c.size == 0 {
-		for c.head < len(c.pieces) { // a reserved, empty tail goes as well
-			c.pop()
-		}
-		c.emptied(pool)
 	}
 }
 
@@ -137,24 +130,20 @@ func (c *Chain) pop() {
 
 // Clear drops everything.
 func (c *Chain) Clear() {
-	var p *Pool
+	if c.head == len(c.pieces) { // it has no array: the last piece takes it along
+		return
+	}
+	p := c.pieces[c.head].Chunk.pool
 	for c.head < len(c.pieces) {
-		p = c.pieces[c.head].Chunk.pool
 		c.pop()
 	}
-	c.emptied(p)
-}
-
-// emptied gives a run back to the pool that its last element came from.
-func (c *Chain) emptied(p *Pool) {
-	if c.small != nil {
-		if p != nil {
-			p.giveRun(c.pieces)
-		}
-		c.pieces, c.small = c.small, nil
+	switch cap(c.pieces) {
+	case fewPieces:
+		p.few.give(c.pieces)
+	case runPieces:
+		p.runs.give(c.pieces)
 	}
-	c.pieces = c.pieces[:0]
-	c.head, c.size = 0, 0
+	*c = Chain{}
 }
 
 // Store copies requests one after the other into chunks and hands out references to the copies: what is sent to a server

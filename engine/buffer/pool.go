@@ -6,6 +6,8 @@
 //	          Chunk A (16 KiB)            Chunk B (64 KiB), read once, shared by several chains
 package buffer
 
+import "unsafe"
+
 // Sizes of the chunks that are pooled. Requests and small replies are collected in small ones; servers' replies are read
 // into large ones, so that one read system call takes many.
 const (
@@ -58,33 +60,44 @@ type Pool struct {
 	small, large freeList
 	inUse        int64
 	idle         int64
-	runs         [][]Piece // arrays for chains of more than a few pieces
-	runsLow      int       // as freeList.low
+	few, runs    arrays // for chains
 }
 
+// Elements of the arrays that chains borrow: most have one piece, a long one as many as one vectored write takes.
 const (
-	runPieces = 64  // elements of a run: as many as one vectored write takes
-	keepRuns  = 256 // free runs kept, 1.5 KiB each
+	fewPieces = 4
+	runPieces = 64
 )
 
-// takeRun returns an empty array for runPieces elements.
-func (p *Pool) takeRun() []Piece {
-	n := len(p.runs)
-	if n == 0 {
-		return make([]Piece, 0, runPieces)
-	}
-	run := p.runs[n-1]
-	p.runs[n-1] = nil
-	p.runs = p.runs[:n-1]
-	p.runsLow = min(p.runsLow, n-1)
-	return run
+// arrays keeps free ones of one length, their elements zero, the most recently used first.
+type arrays struct {
+	free [][]Piece
+	low  int // as freeList.low
 }
 
-// giveRun takes an array back whose elements are zero.
-func (p *Pool) giveRun(run []Piece) {
-	if cap(run) == runPieces && len(p.runs) < keepRuns {
-		p.runs = append(p.runs, run[:0])
+// take returns an empty array for n elements.
+func (a *arrays) take(n int) []Piece {
+	k := len(a.free) - 1
+	if k < 0 {
+		return make([]Piece, 0, n)
 	}
+	array := a.free[k]
+	a.free[k] = nil
+	a.free = a.free[:k]
+	a.low = min(a.low, k)
+	return array
+}
+
+func (a *arrays) give(array []Piece) { a.free = append(a.free, array[:0]) }
+
+// trim drops those that were not needed since the last call and returns their bytes.
+func (a *arrays) trim() (dropped int64) {
+	if a.low > 0 {
+		dropped = int64(a.low) * int64(cap(a.free[0])) * int64(unsafe.Sizeof(Piece{}))
+		a.free = append([][]Piece(nil), a.free[a.low:]...) // what was used last is at the end
+	}
+	a.low = len(a.free)
+	return dropped
 }
 
 // InUse is the number of bytes in chunks that somebody holds.
@@ -144,9 +157,6 @@ func (p *Pool) Trim() (dropped int64) {
 		}
 		list.low = list.count
 	}
-	n := len(p.runs) - p.runsLow
-	clear(p.runs[n:])
-	p.runs, p.runsLow = p.runs[:n], n
 	p.idle -= dropped
-	return dropped
+	return dropped + p.few.trim() + p.runs.trim()
 }
