@@ -265,13 +265,13 @@ func (l *loop) drainAll() {
 
 // closeAll closes what is left, of pools that were removed and are still draining as well.
 func (l *loop) closeAll() {
-	for i := range l.slots.table {
-		switch ep := l.slots.table[i].ep.(type) {
+	l.slots.each(func(ep endpoint) {
+		switch ep := ep.(type) {
 		case *client:
 			ep.close()
 		case *link:
 			ep.server.becomeRetired("the proxy is shutting down")
 			ep.close("the proxy is shutting down")
 		}
-	}
+	})
 }
