@@ -530,8 +530,12 @@ func (l *loop) abandon(r *request) {
 
 // forsake takes a request out of its client's hands; one that waits for its server is left there, to be passed over.
 func (l *loop) forsake(r *request) {
-	if r.queued&inServer != 0 && r.state == requestPending {
+	switch {
+	case r.queued&inServer == 0:
+	case r.state == requestPending:
 		r.server.dead++
+	case r.state == requestSent:
+		r.server.live--
 	}
 	l.leave(r, inClient)
 }

@@ -33,7 +33,8 @@ type link struct {
 	queued   uint64 // position behind the last byte appended to out, since the link was opened
 	written  uint64 // of the last byte the kernel took
 	inflight serverQueue
-	expect   int64 // moving average of the size of a reply
+	oldest   *request // in flight, none before which anybody waits for; nil if nobody waits for any
+	expect   int64    // moving average of the size of a reply
 
 	scan  resp.ReplyScanner
 	lead  buffer.Chain  // earlier chunks of the reply that is coming in
@@ -132,6 +133,10 @@ func (k *link) send(r *request) {
 	r.seq, r.sent, r.state = k.queued, l.now, requestSent
 	r.queued |= inServer
 	k.inflight.push(r)
+	if k.oldest == nil {
+		k.oldest = r
+	}
+	k.server.live++
 	if !k.timer.Set() {
 		k.arm()
 	}
@@ -145,16 +150,35 @@ func (k *link) arm() {
 	if timeout <= 0 {
 		return
 	}
-	for r := k.inflight.head; r != nil; r = r.nextServer {
-		if !r.dead() {
-			k.loop.wheel.Set(&k.timer, r.sent+timeout)
-			return
-		}
+	if r := k.awaited(); r != nil {
+		k.loop.wheel.Set(&k.timer, r.sent+timeout)
 	}
 }
 
+// awaited is the oldest request in flight that somebody waits for, nil if nobody does. Whom nobody waits for any more stays
+// so: no request is passed over twice, however many there are.
+func (k *link) awaited() *request {
+	for k.oldest != nil && k.oldest.dead() {
+		k.oldest = k.oldest.nextServer
+	}
+	return k.oldest
+}
+
+// pop takes the oldest request out of what is in flight.
+func (k *link) pop() *request {
+	r := k.inflight.head
+	if k.oldest == r {
+		k.oldest = r.nextServer
+	}
+	if !r.dead() {
+		k.server.live--
+	}
+	return k.inflight.pop()
+}
+
 // deadline is the link's timer: a connection that takes too long is given up; a request that takes too long is answered
-// and its late reply dropped when it comes, which costs its neighbours nothing.
+// and its late reply dropped when it comes, which costs its neighbours nothing. Many are answered in several turns of the
+// loop, so that others need not wait for that.
 func (k *link) deadline(now int64) {
 	if k.state != linkUp {
 		what := "connect"
@@ -167,12 +191,13 @@ func (k *link) deadline(now int64) {
 	g := k.server.group
 	timeout := int64(k.server.settings().Timeout)
 	late := 0
-	for r := k.inflight.head; timeout > 0 && r != nil && r.sent+timeout <= now; r = r.nextServer {
-		if r.dead() {
-			continue
+	var text []byte
+	for r := k.awaited(); timeout > 0 && late < maxAtOnce && r != nil && r.sent+timeout <= now; r = k.awaited() {
+		if late++; text == nil {
+			text = resp.AppendError(nil, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
 		}
-		late++
-		k.loop.fail(r, errTimeout, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
+		k.server.live--
+		k.loop.failWith(r, errTimeout, text)
 	}
 	if late > 0 {
 		g.timeouts += uint64(late)
@@ -180,7 +205,7 @@ func (k *link) deadline(now int64) {
 			Cause: fmt.Sprintf("%d requests timed out after %d ms", late, timeout/int64(time.Millisecond))})
 	}
 	switch h := k.inflight.head; {
-	case (k.blocked || k.retiring) && !k.awaited():
+	case (k.blocked || k.retiring) && k.awaited() == nil:
 		k.close("the replies it was kept for did not come")
 	case late > 0 && h.sent+silence*timeout <= now && k.heard < h.sent:
 		// The connection may lead nowhere any more, which only a new one can tell.
@@ -193,16 +218,6 @@ func (k *link) deadline(now int64) {
 // silence is how many time-outs a link may pass without a byte, with requests in flight, before it is replaced: one slow
 // request must not cost its neighbours their link.
 const silence = 2
-
-// awaited reports whether somebody waits for a reply of what is in flight.
-func (k *link) awaited() bool {
-	for r := k.inflight.head; r != nil; r = r.nextServer {
-		if !r.dead() {
-			return true
-		}
-	}
-	return false
-}
 
 // flush writes what is queued.
 func (k *link) flush() {
@@ -261,7 +276,7 @@ func (k *link) readable() {
 		k.server.drain()
 		k.server.schedule()
 	}
-	if k.retiring && !k.awaited() {
+	if k.retiring && k.awaited() == nil {
 		k.close("retired")
 	}
 }
@@ -375,7 +390,7 @@ func (k *link) onReply(kind byte, rep *reply) {
 		k.unasked(kind, rep)
 		return
 	}
-	r := k.inflight.pop()
+	r := k.pop()
 	if r.dead() {
 		g.late++
 		l.leave(r, inServer)
@@ -418,7 +433,7 @@ func (k *link) unasked(kind byte, rep *reply) {
 // retire lets the link finish what is in flight and go.
 func (k *link) retire() {
 	k.retiring = true
-	if k.state != linkUp || !k.awaited() {
+	if k.state != linkUp || k.awaited() == nil {
 		k.close("retired")
 	}
 }

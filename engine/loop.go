@@ -37,6 +37,9 @@ type loop struct {
 	dirtyClients []*client
 	stalled      []*client // not read because of the memory limit
 
+	dialsAt int64 // the turn of the loop that dials counts
+	dials   int   // connections begun in it
+
 	freeRequests *request
 	freeCount    int
 	freeSplits   *split

@@ -182,13 +182,17 @@ func (l *loop) scratch() []byte {
 
 // fail answers a request with an error of the proxy's own.
 func (l *loop) fail(r *request, kind errorKind, text string) {
-	if r.dead() {
-		return
+	if !r.dead() {
+		l.failWith(r, kind, resp.AppendError(nil, text))
 	}
+}
+
+// failWith is fail for a request that somebody waits for, with the error as it is sent: many may get the same.
+func (l *loop) failWith(r *request, kind errorKind, text []byte) {
 	if p := r.pool(); p != nil {
 		p.count(kind)
 	}
-	rep := reply{text: resp.AppendError(nil, text)}
+	rep := reply{text: text}
 	l.complete(r, &rep)
 }
 

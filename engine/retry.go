@@ -63,7 +63,7 @@ func (k *link) overtakes(r *request) bool {
 
 // settle ends the wait of a blocked link when the last reply is in.
 func (k *link) settle() {
-	if !k.blocked || k.state == linkClosed || k.awaited() {
+	if !k.blocked || k.state == linkClosed || k.awaited() != nil {
 		return
 	}
 	s := k.server
@@ -81,7 +81,7 @@ func (k *link) settle() {
 func (k *link) takeBack() {
 	l, g := k.loop, k.server.group
 	for k.inflight.count > 0 {
-		r := k.inflight.pop()
+		r := k.pop()
 		unsent := r.seq > k.written
 		switch {
 		case r.dead():

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"respgate/engine/buffer"
+	"respgate/engine/resp"
 	"respgate/engine/timer"
 	"respgate/engine/topology"
 )
@@ -25,6 +26,7 @@ type server struct {
 	pending  serverQueue
 	store    buffer.Store
 	draining []*link   // taken out of service, with requests in flight
+	live     int       // requests in flight that somebody waits for
 	dead     int       // of pending, about how many nobody waits for any more
 	stalled  []*client // paused until the pending queue has shrunk
 	resumed  []*client // scratch for release
@@ -48,6 +50,8 @@ const (
 	shortLife     = int64(1e9)   // a link that was lost sooner is not replaced at once: it might be lost again as soon
 	redialFirst   = int64(50e6)  // back-off of dials: at once, then 50 ms doubling up to 1 s, with jitter
 	redialLongest = int64(1e9)
+	maxAtOnce     = 1024 // requests that time out in one turn of the loop, of a link or of what waits
+	maxDials      = 16   // connections begun in one turn of the loop: each takes about as long as fifty requests
 )
 
 func newServer(g *group, proto3 bool) *server {
@@ -113,8 +117,7 @@ func (s *server) enqueue(r *request, c *client) {
 	shared.held.Add(1)
 	shared.heldBytes.Add(size)
 	if busy && s.pending.bytes > stallPending && c.paused&pauseServer == 0 {
-		c.pause(pauseServer)
-		s.stalled = append(s.stalled, c)
+		s.stall(c)
 	}
 	s.connect()
 	s.schedule()
@@ -228,15 +231,31 @@ func (s *server) drain() {
 	}
 }
 
-// release goes on reading from the clients that were stalled.
+// stall stops reading from a client until the pending queue has shrunk.
+func (s *server) stall(c *client) {
+	c.pause(pauseServer)
+	if len(s.stalled) == cap(s.stalled) {
+		// Clients that have gone are looked for only when the list would grow, and it grows to twice of what is left.
+		s.stalled = slices.DeleteFunc(s.stalled, func(c *client) bool { return c.state == clientClosed })
+		s.stalled = slices.Grow(s.stalled, len(s.stalled)+1)
+	}
+	s.stalled = append(s.stalled, c)
+}
+
+// release goes on reading from the clients that were stalled, the first of them first, until as much waits as before: a
+// crowd is not woken for what a few can fill.
 func (s *server) release() {
 	stalled := s.stalled
 	s.stalled = s.resumed[:0] // who is stalled again meanwhile goes there
-	for _, c := range stalled {
-		c.resume(pauseServer)
+	n := 0
+	for n < len(stalled) && !(s.pending.bytes > stallPending && s.busy()) {
+		stalled[n].resume(pauseServer)
+		n++
 	}
-	clear(stalled)
-	s.resumed = stalled[:0]
+	again := s.stalled
+	s.stalled = append(slices.Delete(stalled, 0, n), again...)
+	clear(again)
+	s.resumed = again[:0]
 }
 
 // clientID is the id of the client that waits for a live request or fragment.
@@ -254,9 +273,22 @@ func (s *server) connect() {
 	}
 	for i, k := range s.links {
 		if k == nil && s.redialAt <= s.loop.now { // which a dial that fails at once moves
+			if !s.loop.mayDial() {
+				s.redialAt = s.loop.now + 1 // the next time the timers are looked at
+				return
+			}
 			s.links[i] = s.dial(i)
 		}
 	}
+}
+
+// mayDial reports whether one more connection may be begun in this turn of the loop.
+func (l *loop) mayDial() bool {
+	if l.dialsAt != l.now {
+		l.dialsAt, l.dials = l.now, 0
+	}
+	l.dials++
+	return l.dials <= maxDials
 }
 
 // lost takes note of a link that is closed. Its requests have been dealt with.
@@ -308,18 +340,23 @@ func (s *server) tick(now int64) {
 	s.recover()
 }
 
-// expire answers pending requests that have waited too long.
+// expire answers pending requests that have waited too long, not too many at once.
 func (s *server) expire(now int64) {
 	limit := s.holdLimit()
-	for s.pending.count > 0 {
+	var text []byte
+	told := int64(-1) // ms that the text says
+	for n := 0; s.pending.count > 0 && n < maxAtOnce; n++ {
 		r := s.pending.head
 		if !r.dead() && now-r.start < limit {
 			return
 		}
 		s.popPending()
 		if !r.dead() {
+			if ms := (now - r.start) / int64(time.Millisecond); ms != told {
+				told, text = ms, resp.AppendError(nil, fmt.Sprintf("ERR respgate: %s (waited %d ms)", s.why(), ms))
+			}
 			s.group.shared.expired.Add(1)
-			s.loop.fail(r, errHeld, fmt.Sprintf("ERR respgate: %s (waited %d ms)", s.why(), (now-r.start)/int64(time.Millisecond)))
+			s.loop.failWith(r, errHeld, text)
 		}
 		s.loop.leave(r, inServer)
 	}

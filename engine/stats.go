@@ -98,11 +98,11 @@ func (g *group) collect(gs *report.Group) (links int) {
 		if s == nil {
 			continue
 		}
+		gs.Inflight += s.live
 		for _, k := range s.links {
 			if k == nil {
 				continue
 			}
-			gs.Inflight += k.live()
 			if k.state == linkUp {
 				links++
 			}
@@ -114,16 +114,6 @@ func (g *group) collect(gs *report.Group) (links int) {
 	}
 	gs.Links += links
 	return links
-}
-
-// live counts the requests in flight that somebody waits for.
-func (k *link) live() (n int) {
-	for r := k.inflight.head; r != nil; r = r.nextServer {
-		if !r.dead() {
-			n++
-		}
-	}
-	return n
 }
 
 // Commands lists the names for report.Pool.Commands: the index is the ID, 0 stands for unknown commands.
