@@ -65,7 +65,9 @@ func (l *loop) swap(s *topology.Snapshot) {
 			}
 			l.pools[t.Name] = p
 		}
-		p.update(t)
+		if p.topo != t { // snapshots share the pools that did not change
+			p.update(t)
+		}
 	}
 	for name, p := range l.pools {
 		if s.Pool(name) == nil {

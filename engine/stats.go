@@ -8,11 +8,18 @@ import (
 	"respgate/engine/report"
 )
 
-// Stats asks every loop. It takes as long as the busiest loop's current iteration.
+// Stats asks every loop, which answers in several turns if it has much to tell: clients need not wait for that. Counters of
+// one group or pool belong together, those of two may be a few turns apart.
 func (e *Engine) Stats() *report.Stats {
 	st := &report.Stats{Pools: map[string]*report.Pool{}, MemoryHits: e.memoryHits.Load(), ClientHits: e.clientHits.Load(), Trimmed: e.trimmed.Load(), Serial: e.serial.Load()}
 	for _, l := range e.loops {
-		l.call(func() { l.collect(st) })
+		look := survey{st: st}
+		for more := true; more; {
+			more = false // a loop that has ended says nothing
+			l.call(func() { more = l.collect(&look) })
+		}
+		st.Clients += look.loop.Clients
+		st.Loops = append(st.Loops, look.loop)
 	}
 	for _, p := range st.Pools {
 		for _, n := range p.Commands {
@@ -22,37 +29,80 @@ func (e *Engine) Stats() *report.Stats {
 	return st
 }
 
-// collect adds the loop's counters. Loops are asked one after the other, so that st needs no lock.
-func (l *loop) collect(st *report.Stats) {
-	ls := report.Loop{ID: l.id, Clients: l.clients, Iterations: l.iterations, Rests: l.moderation.rests, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
-	st.Clients += l.clients
-	for name, p := range l.pools {
-		ps := st.Pools[name]
-		if ps == nil {
-			ps = &report.Pool{
-				Commands: make([]uint64, len(p.commands)), CommandErrors: make([]uint64, len(p.commands)),
-				Errors: map[string]uint64{}, Rejected: map[string]uint64{}, Groups: map[string]*report.Group{},
-				Latency: make([]uint64, report.LatencyBuckets),
-			}
-			st.Pools[name] = ps
-		}
-		p.collect(ps)
-		for _, g := range p.groups {
-			gs := ps.Groups[g.name]
-			if gs == nil {
-				gs = &report.Group{
-					Held: int(g.shared.held.Load()), HeldBytes: g.shared.heldBytes.Load(),
-					Overflows: g.shared.overflows.Load(), Expired: g.shared.expired.Load(),
-				}
-				ps.Groups[g.name] = gs
-			}
-			ls.Links += g.collect(gs)
-		}
-		for _, n := range p.commands {
-			ls.Requests += n
+// survey is one look at the counters of a loop. Loops are asked one after the other, so that st needs no lock.
+type survey struct {
+	st     *report.Stats
+	loop   report.Loop
+	begun  bool
+	pools  []*pool  // not looked at yet
+	groups []*group // of the pool that was looked at last, not looked at yet
+	rows   map[string]*report.Group
+}
+
+// What a loop collects in one turn, counted in groups: a pool is so much more to look at.
+const (
+	surveyTurn = 128
+	surveyPool = 16
+)
+
+// collect adds counters of the loop, and reports whether there are more.
+func (l *loop) collect(v *survey) (more bool) {
+	if !v.begun {
+		v.begun = true
+		v.loop = report.Loop{ID: l.id, Clients: l.clients, Iterations: l.iterations, Rests: l.moderation.rests, BufferBytes: l.bufs.InUse(), BufferIdle: l.bufs.Idle()}
+		for _, p := range l.pools {
+			v.pools = append(v.pools, p)
 		}
 	}
-	st.Loops = append(st.Loops, ls)
+	for work := 0; ; {
+		n := min(len(v.groups), surveyTurn-work)
+		for _, g := range v.groups[:n] {
+			v.loop.Links += v.group(g)
+		}
+		v.groups = v.groups[n:]
+		work += n + surveyPool
+		switch {
+		case len(v.groups) > 0:
+			return true
+		case len(v.pools) == 0:
+			return false
+		case work >= surveyTurn:
+			return true
+		}
+		v.pool(v.pools[0])
+		v.pools = v.pools[1:]
+	}
+}
+
+// pool adds the counters of a pool; its groups are next.
+func (v *survey) pool(p *pool) {
+	ps := v.st.Pools[p.name]
+	if ps == nil {
+		ps = &report.Pool{
+			Commands: make([]uint64, len(p.commands)), CommandErrors: make([]uint64, len(p.commands)),
+			Errors: map[string]uint64{}, Rejected: map[string]uint64{}, Groups: make(map[string]*report.Group, len(p.groups)),
+			Latency: make([]uint64, report.LatencyBuckets),
+		}
+		v.st.Pools[p.name] = ps
+	}
+	p.collect(ps)
+	for _, n := range p.commands {
+		v.loop.Requests += n
+	}
+	v.groups, v.rows = p.groups, ps.Groups
+}
+
+// group adds the counters of a group.
+func (v *survey) group(g *group) (links int) {
+	gs := v.rows[g.name]
+	if gs == nil {
+		gs = &report.Group{
+			Held: int(g.shared.held.Load()), HeldBytes: g.shared.heldBytes.Load(),
+			Overflows: g.shared.overflows.Load(), Expired: g.shared.expired.Load(),
+		}
+		v.rows[g.name] = gs
+	}
+	return g.collect(gs)
 }
 
 func (p *pool) collect(ps *report.Pool) {
