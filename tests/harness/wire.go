@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -55,6 +56,15 @@ func (c *Conn) CloseWrite() error {
 	return tcp.CloseWrite()
 }
 
+// SetReadBuffer bounds what the kernel takes for the connection while nobody reads; without, it may be megabytes.
+func (c *Conn) SetReadBuffer(bytes int) error {
+	tcp, ok := c.net.(*net.TCPConn)
+	if !ok {
+		return errors.New("not a TCP connection")
+	}
+	return tcp.SetReadBuffer(bytes)
+}
+
 // Write sends bytes as they are.
 func (c *Conn) Write(s string) error {
 	if err := c.net.SetWriteDeadline(time.Now().Add(c.Timeout)); err != nil {
@@ -91,6 +101,25 @@ func (c *Conn) Receive() (Reply, error) {
 	r, err := c.reply(0)
 	r.Raw = c.raw
 	return r, err
+}
+
+// Expect reads exactly these bytes; an error with the first that differ.
+func (c *Conn) Expect(want []byte) error {
+	if err := c.net.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
+		return err
+	}
+	for len(want) > 0 {
+		if _, err := c.r.Peek(1); err != nil {
+			return err
+		}
+		got, _ := c.r.Peek(min(c.r.Buffered(), len(want)))
+		if !bytes.HasPrefix(want, got) {
+			return fmt.Errorf("%.200q, want %.200q", got, want)
+		}
+		want = want[len(got):]
+		_, _ = c.r.Discard(len(got))
+	}
+	return nil
 }
 
 // EOF reads until the other side closes and returns what came before; an error if it stays open.
