@@ -19,6 +19,7 @@ type Options struct {
 	Version   string                        // of respgate, for INFO
 	NewPoller func() (poller.Poller, error) // nil = the platform's best
 	Observe   func(Event)                   // called from the loops: must not block; nil = nobody
+	Trimmed   func(bytes int64)             // a loop has let go of so many bytes that a burst had taken: must not block; nil = nobody
 	Fatal     func(error)                   // a loop cannot go on; nil = panic
 }
 

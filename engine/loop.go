@@ -42,6 +42,7 @@ type loop struct {
 
 	freeRequests *request
 	freeCount    int
+	freeLow      int // fewest of them since the last trim: what nobody needed
 	freeSplits   *split
 
 	snap      *topology.Snapshot
@@ -81,10 +82,8 @@ func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
 }
 
 const (
-	readSize  = 64 << 10         // of one read from a client
-	trimEvery = int64(2e9)       // how often unused buffers are given back
-	maxWait   = int64(time.Hour) // of one poll
-	keepFree  = 1024             // free requests kept by trim
+	readSize = 64 << 10         // of one read from a client
+	maxWait  = int64(time.Hour) // of one poll
 )
 
 // run serves until shut down.
@@ -192,36 +191,6 @@ func (l *loop) unstall(share int64) {
 func (l *loop) share() int64 {
 	return l.snap.Limits.Memory / (2 * max(l.eng.clients.Load(), 1))
 }
-
-// trim gives back what a burst left behind.
-func (l *loop) trim(now int64) {
-	if l.tight {
-		l.unstall(l.share())
-		l.wheel.Set(&l.trimTimer, now+tightPoll)
-		return
-	}
-	l.early.Idle()
-	for _, p := range l.pools {
-		for _, g := range p.groups {
-			g.idle()
-		}
-	}
-	l.eng.trimmed.Add(l.bufs.Trim())
-	if l.freeCount > keepFree {
-		l.freeRequests, l.freeCount = nil, 0
-	}
-	l.freeSplits = nil
-	if cap(l.dirtyClients) > 1024 && len(l.dirtyClients) == 0 {
-		l.dirtyClients = nil
-	}
-	if cap(l.batch) > Large {
-		l.batch = nil
-	}
-	l.wheel.Set(&l.trimTimer, now+trimEvery)
-}
-
-// Large is the size beyond which scratch memory is not kept.
-const Large = buffer.Large
 
 // markLink and markClient note that something is to be written at the end of the iteration.
 func (l *loop) markLink(k *link) {

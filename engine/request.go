@@ -62,6 +62,7 @@ const maxRetries = 20
 func (l *loop) newRequest() *request {
 	r := l.freeRequests
 	if r == nil {
+		l.freeLow = 0
 		batch := make([]request, 64) // one allocation for many: a burst grows the list, Trim lets it go
 		for i := range batch[1:] {
 			batch[i+1].nextClient = l.freeRequests
@@ -73,6 +74,7 @@ func (l *loop) newRequest() *request {
 	l.freeRequests = r.nextClient
 	r.nextClient = nil
 	l.freeCount--
+	l.freeLow = min(l.freeLow, l.freeCount)
 	return r
 }
 

@@ -1,5 +1,7 @@
 package engine
 
+import "unsafe"
+
 // slots map the handles given to the poller to endpoints. A handle is an index and the generation of its slot: an event
 // that was reported for a descriptor closed meanwhile, whose number may have been given to another, finds nothing.
 //
@@ -8,6 +10,7 @@ type slots struct {
 	pages []*[pageSlots]slot
 	used  uint32 // slots that were ever given out
 	free  []uint32
+	drops int64 // since takeDropped
 }
 
 type slot struct {
@@ -54,6 +57,14 @@ func (s *slots) drop(handle uint64) {
 	t.generation++
 	t.ep = nil
 	s.free = append(s.free, i)
+	s.drops++
+}
+
+// takeDropped is about the memory of the endpoints dropped since the last call, in bytes.
+func (s *slots) takeDropped() int64 {
+	n := s.drops * int64(unsafe.Sizeof(client{}))
+	s.drops = 0
+	return n
 }
 
 // each calls f for what is there; f may drop it, and put others.

@@ -75,7 +75,7 @@ func processors(loops int) int {
 // start brings up the data plane, then control on it, then the ports to look at them.
 func (a *app) start(cf *conf.Config) (err error) {
 	a.plane, err = engine.New(engine.Options{
-		Loops: processors(cf.Loops), Version: buildVersion(),
+		Loops: processors(cf.Loops), Version: buildVersion(), Trimmed: newReclaimer().trimmed,
 		Observe: func(ev engine.Event) {
 			if c := a.ctl.Load(); c != nil {
 				c.Notice(ev)
