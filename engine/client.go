@@ -18,7 +18,8 @@ type client struct {
 	pool   *pool
 	handle uint64
 	id     int64
-	fd     int
+	fd     int32
+	inLen  uint32 // bytes in in
 	state  clientState
 	dirty  bool
 	authed bool
@@ -27,10 +28,9 @@ type client struct {
 	paused pause // why it is not read
 	wants  poller.Events
 
-	scan  resp.RequestScanner
-	in    *buffer.Chunk // the beginning of a request, or what was read before a pause
-	inLen int
-	skip  *resp.ReplyScanner // set while a request that is too large is thrown away
+	scan resp.RequestScanner
+	in   *buffer.Chunk      // the beginning of a request, or what was read before a pause
+	skip *resp.ReplyScanner // set while a request that is too large is thrown away
 
 	queue    clientQueue
 	inflight int64 // bytes of requests in the queue
@@ -42,7 +42,6 @@ type client struct {
 	meta       *clientMeta  // what CLIENT SETNAME and the like set; nil for most
 	timer      *timer.Timer // closing and lingering: when it is closed at the latest; else nil
 	since      int64
-	peer       string // address, filled when somebody asks
 }
 
 // clientMeta is what a client told of itself.
@@ -77,7 +76,7 @@ const closingTime = int64(10e9)
 
 // openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
 func (l *loop) openClient(fd int, p *pool, id int64) *client {
-	c := &client{loop: l, pool: p, fd: fd, id: id, since: l.now, wants: poller.Readable}
+	c := &client{loop: l, pool: p, fd: int32(fd), id: id, since: l.now, wants: poller.Readable}
 	c.expect = min(firstReply, p.topo.Settings.ClientBuffer/firstWindow)
 	c.authed = p.topo.Settings.Password == ""
 	c.handle = l.slots.put(c)
@@ -122,7 +121,7 @@ func (c *client) readable() {
 	if c.in != nil {
 		buf = c.in.Bytes()[c.inLen:]
 	}
-	n, err := readFD(c.fd, buf)
+	n, err := readFD(int(c.fd), buf)
 	if err != nil {
 		if !wouldBlock(err) {
 			c.close()
@@ -136,7 +135,7 @@ func (c *client) readable() {
 	c.pool.received += uint64(n)
 	l.backlog = l.backlog || n == len(buf)
 	if c.in != nil {
-		c.inLen += n
+		c.inLen += uint32(n)
 		c.consume(c.in.Bytes()[:c.inLen])
 	} else {
 		c.consume(buf[:n])
@@ -255,7 +254,7 @@ func (c *client) keep(rest []byte) {
 	} else if &rest[0] != &c.in.Bytes()[0] {
 		copy(c.in.Bytes(), rest)
 	}
-	c.inLen = len(rest)
+	c.inLen = uint32(len(rest))
 }
 
 // minInput is the least room for the rest of a request.
@@ -386,7 +385,7 @@ func (c *client) watch() {
 		return
 	}
 	c.wants = want
-	if err := c.loop.poll.Modify(c.fd, c.handle, want); err != nil {
+	if err := c.loop.poll.Modify(int(c.fd), c.handle, want); err != nil {
 		c.close()
 	}
 }
@@ -397,7 +396,7 @@ func (c *client) flush() {
 		return
 	}
 	for c.out.Size() > 0 {
-		n, err := writeChain(c.fd, &c.out)
+		n, err := writeChain(int(c.fd), &c.out)
 		if n > 0 {
 			c.pool.sentBytes += uint64(n)
 			c.out.Advance(n)
@@ -472,7 +471,7 @@ func (c *client) finish() {
 
 // becomeLingering ends the sending side and waits for the peer to close, for a bounded time.
 func (c *client) becomeLingering() {
-	if c.eof || shutdownWrite(c.fd) != nil {
+	if c.eof || shutdownWrite(int(c.fd)) != nil {
 		c.close()
 		return
 	}
@@ -483,7 +482,7 @@ func (c *client) becomeLingering() {
 
 // discard reads and drops what a client still sends after its last reply.
 func (c *client) discard() {
-	n, err := readFD(c.fd, c.loop.read)
+	n, err := readFD(int(c.fd), c.loop.read)
 	if n == 0 && err == nil || err != nil && !wouldBlock(err) {
 		c.close()
 	}
@@ -499,8 +498,8 @@ func (c *client) close() {
 	if c.timer != nil {
 		l.wheel.Stop(c.timer)
 	}
-	_ = l.poll.Delete(c.fd)
-	closeFD(c.fd)
+	_ = l.poll.Delete(int(c.fd))
+	closeFD(int(c.fd))
 	l.slots.drop(c.handle)
 	for c.queue.count > 0 {
 		r := c.shift()

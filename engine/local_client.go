@@ -100,9 +100,6 @@ func validName(s string) bool {
 
 // describeLine is a client in the format of CLIENT LIST.
 func (c *client) describeLine() string {
-	if c.peer == "" {
-		c.peer = peerName(c.fd)
-	}
 	meta := clientMeta{}
 	if c.meta != nil {
 		meta = *c.meta
@@ -112,5 +109,5 @@ func (c *client) describeLine() string {
 		proto = 3
 	}
 	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=0 flags=N db=%d sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%d tot-mem=%d events=r cmd=client|info user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
-		c.id, c.peer, localName(c.fd), c.fd, meta.name, (c.loop.now-c.since)/int64(time.Second), c.pool.topo.Settings.DB, c.inLen, c.queue.count, c.out.Size(), c.owed(), proto, meta.libName, meta.libVersion)
+		c.id, peerName(int(c.fd)), localName(int(c.fd)), c.fd, meta.name, (c.loop.now-c.since)/int64(time.Second), c.pool.topo.Settings.DB, c.inLen, c.queue.count, c.out.Size(), c.owed(), proto, meta.libName, meta.libVersion)
 }
