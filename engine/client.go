@@ -534,7 +534,7 @@ func (l *loop) forsake(r *request) {
 	case r.state == requestPending:
 		r.server.dead++
 	case r.state == requestSent:
-		r.server.live--
+		r.server.count(-1)
 	}
 	l.leave(r, inClient)
 }

@@ -33,7 +33,7 @@ type link struct {
 	queued   uint64 // position behind the last byte appended to out, since the link was opened
 	written  uint64 // of the last byte the kernel took
 	inflight serverQueue
-	oldest   *request // in flight, none before which anybody waits for; nil if nobody waits for any
+	oldest   *request // in flight: nobody waits for any before it; look through awaited()
 	expect   int64    // moving average of the size of a reply
 
 	scan  resp.ReplyScanner
@@ -136,7 +136,7 @@ func (k *link) send(r *request) {
 	if k.oldest == nil {
 		k.oldest = r
 	}
-	k.server.live++
+	k.server.count(1)
 	if !k.timer.Set() {
 		k.arm()
 	}
@@ -152,8 +152,13 @@ func (k *link) arm() {
 	}
 	if r := k.awaited(); r != nil {
 		k.loop.wheel.Set(&k.timer, r.sent+timeout)
+	} else if k.inflight.count > 0 { // nobody waits any more, but what is in flight keeps others from being sent
+		k.loop.wheel.Set(&k.timer, k.quiet()+silence*timeout)
 	}
 }
+
+// quiet is since when a byte has been due and none has come; there is something in flight.
+func (k *link) quiet() int64 { return max(k.heard, k.inflight.head.sent) }
 
 // awaited is the oldest request in flight that somebody waits for, nil if nobody does. Whom nobody waits for any more stays
 // so: no request is passed over twice, however many there are.
@@ -171,7 +176,7 @@ func (k *link) pop() *request {
 		k.oldest = r.nextServer
 	}
 	if !r.dead() {
-		k.server.live--
+		k.server.count(-1)
 	}
 	return k.inflight.pop()
 }
@@ -196,7 +201,7 @@ func (k *link) deadline(now int64) {
 		if late++; text == nil {
 			text = resp.AppendError(nil, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
 		}
-		k.server.live--
+		k.server.count(-1)
 		k.loop.failWith(r, errTimeout, text)
 	}
 	if late > 0 {
@@ -207,9 +212,9 @@ func (k *link) deadline(now int64) {
 	switch h := k.inflight.head; {
 	case (k.blocked || k.retiring) && k.awaited() == nil:
 		k.close("the replies it was kept for did not come")
-	case late > 0 && h.sent+silence*timeout <= now && k.heard < h.sent:
+	case timeout > 0 && h != nil && k.quiet()+silence*timeout <= now:
 		// The connection may lead nowhere any more, which only a new one can tell.
-		k.close(fmt.Sprintf("not a byte came for %d ms", (now-h.sent)/int64(time.Millisecond)))
+		k.close(fmt.Sprintf("not a byte came for %d ms", (now-k.quiet())/int64(time.Millisecond)))
 	default:
 		k.arm()
 	}

@@ -56,6 +56,7 @@ type loop struct {
 	moderation moderation
 	iterations uint64
 	waiting    int          // clients that wait for a reply
+	live       int          // requests in flight that somebody waits for
 	backlog    bool         // a socket has more than was read of it
 	memory     atomic.Int64 // bytes of buffers in use, published once per iteration
 	open       atomic.Int32 // clients, published for the choice of a loop
@@ -105,7 +106,7 @@ func (l *loop) run() {
 		l.wheel.Advance(l.now)
 		l.flush()
 		l.publish()
-		if rest := l.moderation.after(n, l.waiting, l.backlog, l.snap.Limits.Batch); rest > 0 {
+		if rest := l.moderation.after(n, min(l.waiting, l.live), l.backlog, l.snap.Limits.Batch); rest > 0 {
 			nap(rest)
 		}
 		l.backlog = false

@@ -10,7 +10,7 @@ import "time"
 // other anyway, and a rest is a fraction of that. Nor does it rest when a socket has more than was read of it, and it goes
 // on without for a while when it finds that rests gather nothing.
 type moderation struct {
-	around int  // clients that wait, at the highest of late; slowly forgotten
+	around int  // clients that wait for a server, at the highest of late; slowly forgotten
 	rested bool // before the events that are being handled
 	vain   int  // rests in a row that gathered nothing
 	off    int  // iterations to go without a rest
@@ -25,7 +25,7 @@ const (
 	maxOff      = 1 << 12              // iterations without a rest, at most: 16 at first, doubled each time
 )
 
-// after returns how long to rest after an iteration of n events, with so many clients waiting; backlog says that a socket
+// after returns how long to rest after an iteration of n events, with so many clients waiting for servers; backlog says that a socket
 // was not read to its end. The kernel's timer slack, 50 us, comes on top.
 func (m *moderation) after(n, waiting int, backlog bool, most time.Duration) time.Duration {
 	m.judge(n)

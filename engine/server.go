@@ -64,6 +64,12 @@ func newServer(g *group, proto3 bool) *server {
 // settings of the pool as they are now.
 func (s *server) settings() *topology.Settings { return &s.group.pool.topo.Settings }
 
+// count takes note of n more requests in flight that somebody waits for, or fewer.
+func (s *server) count(n int) {
+	s.live += n
+	s.loop.live += n
+}
+
 // gated reports that nothing may be sent now, whatever the links say.
 func (s *server) gated() bool { return s.closed() || s.pending.count > 0 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,24 @@ func TestHungServerIsGivenUp(t *testing.T) {
 		a.want("+OK\r\n") // on the next link
 		a.wantError("ERR respgate: group 'g1': timed out after 200 ms")
 		a.wantError("ERR respgate: group 'g1': timed out after 200 ms")
+	})
+}
+
+// TestSilentLinkIsReplaced: a server that says nothing, with nobody waiting for it any more, keeps no room on its link for ever.
+func TestSilentLinkIsReplaced(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) { s.Timeout = 100 * time.Millisecond }))
+		s := r.servers["g1"]
+		a := r.dial()
+		a.do("+OK\r\n", "SET", "k", "0")
+		s.on(func(c *fakeConn, args []string) (string, bool) { return "", c.number == 0 && !isGreeting(args) })
+		a.send(req("SET", "k", "1"))
+		a.wantError("ERR respgate: group 'g1': timed out after 100 ms")
+		until(t, "the link is lost for its silence", func() bool { return r.happened(EventLinkLost) == 1 })
+		if got := r.causes(EventLinkLost); !strings.Contains(got, "not a byte came for ") {
+			t.Errorf("lost because: %s", got)
+		}
+		a.do("+OK\r\n", "SET", "k", "2") // on the next link
 	})
 }
 

@@ -48,7 +48,8 @@ func (l *loop) trim(now int64) {
 // is after the burst, when all are free, that they leave for good.
 func (l *loop) trimRequests() (dropped int64) {
 	for l.freeLow > keepFree {
-		l.freeRequests = l.freeRequests.nextClient
+		r := l.freeRequests
+		l.freeRequests, r.nextClient = r.nextClient, nil // one that lives on must not keep the others
 		l.freeLow--
 		l.freeCount--
 		dropped += int64(unsafe.Sizeof(request{}))

@@ -171,16 +171,22 @@ func TestManyDescriptors(t *testing.T) {
 	})
 }
 
-// TestTimeout: Wait returns by itself, not before its time.
+// TestTimeout: Wait returns by itself, not before its time unless a signal of the Go runtime ends it.
 func TestTimeout(t *testing.T) {
 	eachPunctual(t, func(t *testing.T, p Poller) {
 		for _, ns := range []int64{1, 1e6, 5e6} {
-			start := time.Now()
-			if got := wait(t, p, ns); len(got) != 0 {
-				t.Errorf("events %v", got)
+			inTime := false
+			for range 10 {
+				start := time.Now()
+				if got := wait(t, p, ns); len(got) != 0 {
+					t.Errorf("events %v", got)
+				}
+				if inTime = time.Since(start).Nanoseconds() >= ns; inTime {
+					break
+				}
 			}
-			if took := time.Since(start); took.Nanoseconds() < ns {
-				t.Errorf("Wait(%d) returned after %d ns", ns, took.Nanoseconds())
+			if !inTime {
+				t.Errorf("Wait(%d) returned before its time, each time", ns)
 			}
 		}
 	})
@@ -188,7 +194,7 @@ func TestTimeout(t *testing.T) {
 
 func TestWakeIsNoEvent(t *testing.T) {
 	eachPunctual(t, func(t *testing.T, p Poller) {
-		for range 3 {
+		for range 10 {
 			must(t, p.Wake())
 			must(t, p.Wake())
 			if got := wait(t, p, -1); len(got) != 0 {
@@ -196,10 +202,11 @@ func TestWakeIsNoEvent(t *testing.T) {
 			}
 			start := time.Now()
 			wait(t, p, 2e6)
-			if time.Since(start) < 2*time.Millisecond {
-				t.Error("one wake-up ended two Waits")
+			if time.Since(start) >= 2*time.Millisecond {
+				return
 			}
 		}
+		t.Error("each wake-up ended two Waits, more often than signals of the Go runtime do")
 	})
 }
 

@@ -190,15 +190,13 @@ func (c *Controller) Process() (row status.Process) {
 // limits are the bounds of the process and of each pool, with what is used of them.
 func (c *Controller) limits(st *report.Stats) []status.Limit {
 	var buffers int64
-	var rests uint64
 	for _, l := range st.Loops {
 		buffers += l.BufferBytes
-		rests += l.Rests
 	}
 	rows := []status.Limit{
 		{Name: "client_connections", Unit: "connections", Scope: "process", Used: int64(st.Clients), Max: int64(c.conf.Limits.MaxClients), Hits: st.ClientHits},
 		{Name: "memory", Unit: "bytes", Scope: "process", Used: buffers, Max: int64(c.conf.Limits.Memory), Hits: st.MemoryHits},
-		{Name: "batch", Unit: "us", Scope: "process each loop", Max: c.conf.Batch.Microseconds(), Hits: rests},
+		{Name: "batch", Unit: "us", Scope: "process each loop", Max: c.conf.Batch.Microseconds()},
 	}
 	c.each("", func(p *pool) {
 		set := p.settings()
