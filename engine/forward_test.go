@@ -190,11 +190,12 @@ func TestFailedFragment(t *testing.T) {
 		for _, odd := range []string{"+OK\r\n", array(), array(bulk("1"), bulk("2")), ":1\r\n"} {
 			r.servers["g2"].on(func(_ *fakeConn, args []string) (string, bool) { return odd, args[0] == "MGET" })
 			r.servers["g3"].on(nil)
-			a.do("-ERR respgate: a server answered MGET with a reply of another shape\r\n", "MGET", x, y, z)
+			a.send(req("MGET", x, y, z))
+			a.wantError("ERR respgate: group 'g2': " + r.servers["g2"].ln.Addr().String() + " answered mget with a reply of another shape")
 		}
 		r.servers["g2"].on(func(_ *fakeConn, args []string) (string, bool) { return "+what\r\n", args[0] == "DEL" })
 		a.send(req("DEL", x, y))
-		a.wantError("ERR unexpected reply")
+		a.wantError("ERR respgate: group 'g2': " + r.servers["g2"].ln.Addr().String() + " answered del with a reply of another shape")
 		r.servers["g2"].on(nil)
 		a.do(array("$-1\r\n", "$-1\r\n", bulk("3")), "MGET", x, y, z)
 	})

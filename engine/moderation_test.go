@@ -3,6 +3,8 @@ package engine
 import (
 	"testing"
 	"time"
+
+	"respgate/engine/topology"
 )
 
 const most = 150 * time.Microsecond
@@ -75,4 +77,55 @@ func TestModerationStopsWhereItGathersNothing(t *testing.T) {
 	if rest := m.iterate(2, 30, 30); rest != most {
 		t.Errorf("it rests %v once rests gather again", rest)
 	}
+}
+
+// TestBusyLoopRests: the loops take the rest from the snapshot, and count those who wait for a server.
+func TestBusyLoopRests(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) { s.Timeout = patience }))
+		r.servers["g1"].on(func(c *fakeConn, args []string) (string, bool) { return "", !isGreeting(args) }) // no answer
+		crowd := func() {
+			for range 2 * restClients * v.loops {
+				r.dial().send(req("GET", "k"))
+			}
+		}
+		crowd()
+		until(t, "all of them wait", func() bool { return r.stats("g1").Inflight == 2*restClients*v.loops })
+		if n := r.rests(); n != 0 {
+			t.Errorf("with batch: 0 the loops rested %d times", n)
+		}
+		r.apply(func(s *topology.Snapshot) { s.Limits.Batch = 100 * time.Microsecond })
+		crowd()
+		until(t, "the loops rest", func() bool { return r.rests() > 0 })
+	})
+}
+
+// TestHoldMakesNobodyRest: clients of a group on hold are no reason to let those of another wait.
+func TestHoldMakesNobodyRest(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1", "g2"}, set(func(s *topology.Settings) { s.HoldTimeout = patience }))
+		r.apply(func(s *topology.Snapshot) {
+			s.Limits.Batch = 100 * time.Microsecond
+			s.Pools[0].Groups[0].Hold = true
+		})
+		for range 2 * restClients * v.loops {
+			r.dial().send(req("GET", r.key("g1", 0)))
+		}
+		until(t, "all of them wait", func() bool { return r.stats("g1").Held == 2*restClients*v.loops })
+		a := r.dial()
+		for range 100 {
+			a.do("+OK\r\n", "SET", r.key("g2", 0), "v")
+		}
+		if n := r.rests(); n != 0 {
+			t.Errorf("the loops rested %d times", n)
+		}
+	})
+}
+
+// rests is how often the loops have rested.
+func (r *rig) rests() (n uint64) {
+	for _, l := range r.e.Stats().Loops {
+		n += l.Rests
+	}
+	return n
 }

@@ -222,7 +222,7 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 			return resp.AppendError(nil, c.swampedText(size))
 		}
 		if !s.measure(&s.parts[f.part], rep) {
-			return resp.AppendError(nil, "ERR respgate: a server answered MGET with a reply of another shape")
+			return c.oddReply(f)
 		}
 		if s.waiting == 0 && c.queue.head == r {
 			rep.refer(&f.reply) // for the merge that follows at once
@@ -234,11 +234,17 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 	case r.cmd.Route == command.RouteSum:
 		n, ok := integer(first)
 		if !ok {
-			return resp.AppendError(nil, "ERR unexpected reply")
+			return c.oddReply(f)
 		}
 		s.sum += n
 	}
 	return nil
+}
+
+// oddReply is the error for a reply that cannot be merged with others.
+func (c *client) oddReply(f *request) []byte {
+	group := f.server.group.name
+	return resp.AppendError(nil, "ERR respgate: group '"+group+"': "+f.server.master.Name+" answered "+f.cmd.Name+" with a reply of another shape")
 }
 
 // measure notes where the elements of a part's reply end; false if it is anything but an array of as many as were asked for.
