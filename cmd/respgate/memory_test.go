@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,13 +10,13 @@ import (
 // TestReclaimer: a collection follows what is worth one, at once the first time, and no oftener than reclaimEvery.
 func TestReclaimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		runs := 0
-		r := &reclaimer{free: func() { runs++ }}
-		want := func(n int, when string) {
+		var runs atomic.Int64
+		r := &reclaimer{free: func() { runs.Add(1) }}
+		want := func(n int64, when string) {
 			t.Helper()
 			synctest.Wait()
-			if runs != n {
-				t.Fatalf("%s: %d collections, want %d", when, runs, n)
+			if got := runs.Load(); got != n {
+				t.Fatalf("%s: %d collections, want %d", when, got, n)
 			}
 		}
 		r.trimmed(reclaimLeast - 1)
