@@ -83,6 +83,8 @@ type Pool struct {
 	RedisUser    string `mapstructure:"redis_user"`
 	RedisAuth    Secret `mapstructure:"redis_auth"`
 	RedisDB      int    `mapstructure:"redis_db"`
+	Databases    int    `mapstructure:"databases"`
+	SessionLinks int    `mapstructure:"session_links"`
 	SentinelUser string `mapstructure:"sentinel_user"`
 	SentinelAuth Secret `mapstructure:"sentinel_auth"`
 

@@ -42,6 +42,8 @@ var changesOf = map[string]struct {
 	"distribution":         {"modula", "ketama", "modula", Live},
 	"servers":              {"[h:9:2]", "[h:9:1]", "[h:9:2]", Links},
 	"server_connections":   {"2", "1", "2", Links},
+	"databases":            {"64", "16", "64", Live},
+	"session_links":        {"200", "1000", "200", Live},
 	"preconnect":           {"true", "false", "true", Live},
 	"redis_user":           {"u", "", "u", Links},
 	"redis_auth":           {"pw-canary", "***", "***", Links},

@@ -93,7 +93,7 @@ func TestContract(t *testing.T) {
 			Hash: shard.FNV1a64, Distribution: shard.Ketama,
 			Timeout: 3 * time.Second, Hold: Hold{Requests: 10000, Bytes: 32 * MB},
 			SentinelHeartbeat: time.Second, SentinelMissed: 3, SentinelTimeout: 2 * time.Second, AuthorityLease: LeaseAuto,
-			Backlog: 512, ServerConnections: 1, ClientBuffer: 32 * MB, Pipeline: MB,
+			Backlog: 512, ServerConnections: 1, Databases: 16, SessionLinks: 1000, ClientBuffer: 32 * MB, Pipeline: MB,
 			ServerRetryTimeout: 30 * time.Second, ServerFailureLimit: 2,
 		}
 		change(p)

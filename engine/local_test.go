@@ -98,7 +98,6 @@ var localCases = []struct{ request, resp2, resp3 string }{
 	{"HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'\r\n", ""},
 	{"HELLO 3 SETNAME a\tb", "-" + badClientName + "\r\n", ""},
 	{"HELLO 3 AUTH other x", "-" + wrongPass + "\r\n", ""},
-	{"XREAD BLOCK 0 STREAMS s $", "-ERR respgate: command 'xread' is not supported: BLOCK needs a server connection of its own; without BLOCK it is served\r\n", ""},
 }
 
 func docs(name string) string {

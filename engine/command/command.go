@@ -17,17 +17,18 @@ type Route uint8
 
 // The routes. A command is never forwarded where its route does not say so.
 const (
-	RouteRefused Route = iota // not supported: Command.Reason says why
-	RouteLocal                // the proxy answers itself
-	RouteKeyed                // forwarded whole; all keys must lie in one group
-	RouteMGet                 // split by key, replies merged in order
-	RouteMSet                 // split by pairs of key and value, +OK when all are
-	RouteSum                  // split by key, integers added
-	RouteFanout               // concerns every group, or any one of them: forwarded when the pool has one group, else refused with Command.Reason
-	RouteSession              // needs a server link of its own: refused with Command.Reason for now
+	RouteRefused  Route = iota // not supported: Command.Reason says why
+	RouteLocal                 // the proxy answers itself
+	RouteKeyed                 // forwarded whole; all keys must lie in one group
+	RouteMGet                  // split by key, replies merged in order
+	RouteMSet                  // split by pairs of key and value, +OK when all are
+	RouteSum                   // split by key, integers added
+	RouteFanout                // concerns every group, or any one of them: forwarded when the pool has one group, else refused with Command.Reason
+	RouteSession               // concerns the state of the client's connection: MULTI, SUBSCRIBE and the like; see the engine's session
+	RouteBlocking              // as keyed, on a server link of its own for as long as it blocks
 )
 
-var routeNames = [...]string{"refused", "local", "keyed", "mget", "mset", "sum", "fanout", "session"}
+var routeNames = [...]string{"refused", "local", "keyed", "mget", "mset", "sum", "fanout", "session", "blocking"}
 
 // String returns the route's name, for logs and the console.
 func (r Route) String() string {

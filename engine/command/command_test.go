@@ -122,7 +122,7 @@ func TestTable(t *testing.T) {
 		if int(c.ID) != i+1 {
 			t.Errorf("%s: ID %d, want %d", c.Name, c.ID, i+1)
 		}
-		needsReason := c.Route == RouteRefused || c.Route == RouteFanout || c.Route == RouteSession
+		needsReason := c.Route == RouteRefused || c.Route == RouteFanout
 		if needsReason != (c.Reason != "") {
 			t.Errorf("%s: route %v, reason %q", c.Name, c.Route, c.Reason)
 		}
@@ -149,15 +149,16 @@ func TestTable(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	routes := map[Route]string{
 		RouteLocal: `ping echo quit auth select hello reset time command command|docs command|getkeys client|id client|setname client|getname
-			client|setinfo client|info client|list client|kill client|help client|no-evict client|no-touch client|maint_notifications client|capa
+			client|setinfo client|info client|list client|kill client|help client|no-evict client|reply client|getredir client|pause client|unblock client|maint_notifications client|capa
 			info config|get readonly readwrite cluster|info cluster|slots cluster|nodes cluster|shards slowlog|get latency|latest acl|whoami`,
 		RouteKeyed: `get set getex incr append hset hexpire lpush sadd zadd xadd xread xreadgroup pfadd pfmerge geoadd setbit sort sort_ro georadius
 			rename copy msetnx msetex smove lmove zunionstore eval evalsha eval_ro fcall fcall_ro object|encoding xinfo|stream xgroup|create
 			memory|usage dump restore bitop lmpop zmpop sintercard spublish json.mget vsim delifeq expire ttl type`,
 		RouteMGet: "mget", RouteMSet: "mset", RouteSum: "del unlink touch exists",
 		RouteFanout: "dbsize keys flushall flushdb scan randomkey script|load script|exists publish pubsub|channels function|load lolwut object|help",
-		RouteSession: `multi exec discard watch unwatch blpop brpop blmove brpoplpush blmpop bzpopmin bzpopmax bzmpop blmovem subscribe psubscribe
-			ssubscribe unsubscribe punsubscribe sunsubscribe monitor wait waitaof client|tracking client|caching client|reply`,
+		RouteSession: `multi exec discard watch unwatch subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe monitor wait waitaof
+			client|tracking client|caching client|trackinginfo client|no-touch`,
+		RouteBlocking: "blpop brpop blmove brpoplpush blmpop bzpopmin bzpopmax bzmpop blmovem",
 		RouteRefused: `shutdown replicaof slaveof debug failover psync sync replconf bgsave save module|load config|set acl|setuser acl migrate swapdb
 			move restore-asking pfdebug pfselftest client config role lastsave memory|stats asking`,
 	}
@@ -197,10 +198,10 @@ func TestArityOK(t *testing.T) {
 
 func TestRouteString(t *testing.T) {
 	var got []string
-	for r := RouteRefused; r <= RouteSession+1; r++ {
+	for r := RouteRefused; r <= RouteBlocking+1; r++ {
 		got = append(got, r.String())
 	}
-	want := []string{"refused", "local", "keyed", "mget", "mset", "sum", "fanout", "session", "unknown"}
+	want := []string{"refused", "local", "keyed", "mget", "mset", "sum", "fanout", "session", "blocking", "unknown"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

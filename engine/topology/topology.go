@@ -89,7 +89,8 @@ type Settings struct {
 	Preconnect        bool          // connect to every master before the first request
 	TCPKeepalive      bool          // on clients
 	VerifyRole        bool          // ask ROLE on each new server connection and send nothing to a node that is no master
-	Databases         int           // SELECT n of a client is accepted for DB only, but must be below this
+	Databases         int           // SELECT n of a client must be below this
+	SessionLinks      int           // links for one client each, per group (over all loops): transactions, blocking commands, subscriptions
 }
 
 // Group is one master with its replicas: the unit that keys are sharded over.

@@ -267,7 +267,7 @@ func (p *pool) settings() topology.Settings {
 		Password: cf.Password.Reveal(), ServerUser: cf.RedisUser, ServerPassword: cf.RedisAuth.Reveal(), DB: cf.RedisDB,
 		Timeout: cf.Timeout, ConnectTimeout: connectTimeout, HoldTimeout: cf.Hold.Timeout, HoldRequests: cf.Hold.Requests, HoldBytes: int64(cf.Hold.Bytes),
 		ClientBuffer: int64(cf.ClientBuffer), Pipeline: int64(cf.Pipeline), ServerConnections: cf.ServerConnections,
-		Preconnect: cf.Preconnect, TCPKeepalive: cf.TCPKeepalive, VerifyRole: cf.Source() != conf.SourceServers, Databases: max(databases, cf.RedisDB+1),
+		Preconnect: cf.Preconnect, TCPKeepalive: cf.TCPKeepalive, VerifyRole: cf.Source() != conf.SourceServers, Databases: max(cf.Databases, cf.RedisDB+1), SessionLinks: cf.SessionLinks,
 	}
 	if cf.Hold.Timeout == conf.HoldAuto {
 		s.HoldTimeout = p.autoHold()
@@ -277,7 +277,6 @@ func (p *pool) settings() topology.Settings {
 
 const (
 	connectTimeout = 500 * time.Millisecond // of a link to a server: "a few hundred ms", as Redis' client guide has it
-	databases      = 16                     // what a Redis server has by default
 	holdMargin     = 4 * time.Second        // a failover takes about 2.4 s beyond down-after-milliseconds
 	holdLongest    = 10 * time.Second
 	holdFixed      = time.Second // in a fixed list nobody fails over: only a restart is waited for

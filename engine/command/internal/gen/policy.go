@@ -21,20 +21,13 @@ type entry struct {
 }
 
 const (
-	reasonServer    = "it concerns a server, not a pool: connect to the server itself"
-	reasonDatabase  = "a pool has one database"
-	reasonCluster   = "a pool is not a Redis Cluster"
-	reasonGroups    = "it concerns every group, and the pool has more than one"
-	reasonKeyless   = "it names no key, and the pool has more than one group"
-	reasonBlocking  = "it blocks, and needs a server connection of its own"
-	reasonMulti     = "a transaction needs a server connection of its own"
-	reasonSubscribe = "a subscription needs server connections of its own"
-	reasonMonitor   = "it needs server connections of its own"
-	reasonWait      = "it waits for the writes of one server connection, and those here are shared"
-	reasonTracking  = "client-side caching needs server connections of its own"
-	reasonReply     = "replies cannot be switched off on a shared server connection"
-	reasonPrepared  = "what it prepares is known to one server connection, and those here are shared"
-	reasonSub       = "it needs a subcommand"
+	reasonServer   = "it concerns a server, not a pool: connect to the server itself"
+	reasonDatabase = "a pool has one database"
+	reasonCluster  = "a pool is not a Redis Cluster"
+	reasonGroups   = "it concerns every group, and the pool has more than one"
+	reasonKeyless  = "it names no key, and the pool has more than one group"
+	reasonPrepared = "what it prepares is known to one server connection, and those here are shared"
+	reasonSub      = "it needs a subcommand"
 )
 
 // ruling sends the named commands one way. "x|*" is container x with all its subcommands.
@@ -57,17 +50,12 @@ var rulings = []ruling{
 	{"RouteLocal", "", `auth echo hello info ping quit readonly readwrite reset select time client|* cluster|* command|* latency|* slowlog|*`},
 	{"RouteLocal", "", "acl|whoami config|get config|help"},
 
-	{"RouteSession", reasonMulti, "discard exec multi unwatch watch"},
-	{"RouteSession", reasonSubscribe, "psubscribe punsubscribe ssubscribe subscribe sunsubscribe unsubscribe"},
-	{"RouteSession", reasonMonitor, "monitor"},
-	{"RouteSession", reasonWait, "wait waitaof"},
-	{"RouteSession", reasonBlocking, "client|unblock"},
-	{"RouteSession", reasonTracking, "client|caching client|getredir client|tracking client|trackinginfo"},
-	{"RouteSession", reasonReply, "client|reply"},
-	{"RouteSession", reasonPrepared, "himport|*"},
+	{"RouteSession", "", `discard exec multi unwatch watch psubscribe punsubscribe ssubscribe subscribe sunsubscribe unsubscribe
+		monitor wait waitaof client|caching client|tracking client|trackinginfo client|no-touch`},
+	{"RouteRefused", reasonPrepared, "himport|*"},
 
 	{"RouteRefused", reasonServer, `acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load acl|log acl|save acl|setuser acl|users
-		backup|* bgrewriteaof bgsave client|import-source client|pause client|unpause commandlog|* config|resetstat config|rewrite config|set debug
+		backup|* bgrewriteaof bgsave client|import-source commandlog|* config|resetstat config|rewrite config|set debug
 		failover ft.config|get ft.config|set hotkeys|* lastsave memory|doctor memory|malloc-stats memory|purge memory|stats migrate module|* pfdebug
 		pfselftest psync replconf replicaof role save script|debug shutdown slaveof sync`},
 	{"RouteRefused", reasonDatabase, "move swapdb"},
@@ -115,14 +103,14 @@ func decide(rows []*row) ([]*entry, error) {
 		case containers[r.Name]:
 			e.route, e.reason = "RouteRefused", reasonSub
 		case r.has("blocking") && extraFlags[r.Name] != "may_block":
-			e.route, e.reason = "RouteSession", reasonBlocking
+			e.route = "RouteBlocking"
 		case len(r.Keys) > 0:
 			e.route = "RouteKeyed"
 		default:
 			errs = append(errs, fmt.Errorf("%s: no keys and no ruling", r.Name))
 		}
 		e.setFlags(containers[r.Name])
-		forwarded := !slices.Contains([]string{"RouteRefused", "RouteLocal", "RouteSession"}, e.route)
+		forwarded := !slices.Contains([]string{"RouteRefused", "RouteLocal", "RouteSession", "RouteBlocking"}, e.route)
 		e.retry = r.has("readonly") && forwarded && !e.has("cursor")
 		entries = append(entries, e)
 	}
