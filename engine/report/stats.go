@@ -30,6 +30,12 @@ type Loop struct {
 // Pool is one pool.
 type Pool struct {
 	Clients                    int
+	Subscribers                int // clients with channels or patterns
+	Transactions               int // clients that watch keys, or are between MULTI and EXEC
+	Blocked                    int // clients whose command waits at its server for as long as it says
+	Monitors                   int // clients that get every command
+	Tracking                   int // clients that are told of changed keys
+	SessionsRefused            uint64 // for want of a link, over all groups
 	Accepted                   uint64
 	Rejected                   map[string]uint64 // connections, by reason
 	Received, Sent             uint64            // bytes, clients
@@ -55,6 +61,9 @@ type Group struct {
 	HeldBytes  int64
 	OldestHeld time.Duration
 	Links      int // up
+	Sessions   int // links that belong to one client each
+	SessionsIdle int // such links that nobody has just now
+	SessionsRefused uint64 // clients that got none: session_links was reached
 	Requests   uint64
 	Answered   uint64
 	Retried    uint64
