@@ -30,11 +30,11 @@ type Loop struct {
 // Pool is one pool.
 type Pool struct {
 	Clients                    int
-	Subscribers                int // clients with channels or patterns
-	Transactions               int // clients that watch keys, or are between MULTI and EXEC
-	Blocked                    int // clients whose command waits at its server for as long as it says
-	Monitors                   int // clients that get every command
-	Tracking                   int // clients that are told of changed keys
+	Subscribers                int    // clients with channels or patterns
+	Transactions               int    // clients that watch keys, or are between MULTI and EXEC
+	Blocked                    int    // clients whose command waits at its server for as long as it says
+	Monitors                   int    // clients that get every command
+	Tracking                   int    // clients that are told of changed keys
 	SessionsRefused            uint64 // for want of a link, over all groups
 	Accepted                   uint64
 	Rejected                   map[string]uint64 // connections, by reason
@@ -56,24 +56,24 @@ type Pool struct {
 
 // Group is one group.
 type Group struct {
-	Inflight   int // sent and not answered
-	Held       int // waiting for a master or for a busy link
-	HeldBytes  int64
-	OldestHeld time.Duration
-	Links      int // up
-	Sessions   int // links that belong to one client each
-	SessionsIdle int // such links that nobody has just now
+	Inflight        int // sent and not answered
+	Held            int // waiting for a master or for a busy link
+	HeldBytes       int64
+	OldestHeld      time.Duration
+	Links           int    // up
+	Sessions        int    // links that belong to one client each
+	SessionsIdle    int    // such links that nobody has just now
 	SessionsRefused uint64 // clients that got none: session_links was reached
-	Requests   uint64
-	Answered   uint64
-	Retried    uint64
-	Unknown    uint64 // answered with "may or may not have been executed"
-	Late       uint64 // replies that nobody waited for
-	Timeouts   uint64
-	Overflows  uint64 // refused because the hold was full
-	Expired    uint64 // waited too long
-	Version    string // redis_version of the master
-	Cause      string // why requests wait, empty if none does
+	Requests        uint64
+	Answered        uint64
+	Retried         uint64
+	Unknown         uint64 // answered with "may or may not have been executed"
+	Late            uint64 // replies that nobody waited for
+	Timeouts        uint64
+	Overflows       uint64 // refused because the hold was full
+	Expired         uint64 // waited too long
+	Version         string // redis_version of the master
+	Cause           string // why requests wait, empty if none does
 }
 
 // The buckets of Pool.Latency grow by about a quarter: four to each power of two.
