@@ -25,6 +25,7 @@ type StatusReader interface {
 	Pools(name string) []status.Pool // "" = all
 	Masters(pool, group string) []status.Master
 	Sentinels(pool string) []status.Sentinel
+	Sessions(pool string) []status.Session
 	Managers(pool string) []status.Manager
 	Route(pool string, keys []string) ([]status.Route, error)
 	Process() status.Process

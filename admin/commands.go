@@ -43,6 +43,15 @@ func proxyCommands() []*command {
 			example:   "PROXY SENTINELS cache",
 			handler:   proxySentinels,
 		}, {
+			name: "sessions", permission: reader,
+			summary:   "Shows how many clients have transactions, blocking commands, subscriptions and the like, and the links this takes",
+			arguments: []argument{poolOptional},
+			reply: "An array of maps, one a pool: " + keysOf(sessionRow) + ". The first five count clients, `links` the connections to masters that belong to one client at a time; " +
+				"a group may have `group-links-max` of them (the key `session_links`), idle ones included, which make room. `PROXY MASTERS` has them by group.",
+			errors:  errsPool,
+			example: "PROXY SESSIONS cache",
+			handler: proxySessions,
+		}, {
 			name: "manager", permission: reader,
 			summary:   "Shows the managers, and which version of the topology is applied",
 			arguments: []argument{poolOptional},
@@ -62,7 +71,7 @@ func proxyCommands() []*command {
 			name: "info", permission: reader,
 			summary:   "Shows one section, or all but commands and latency: " + sectionNames(),
 			arguments: []argument{{name: "section", kind: text, optional: true}},
-			reply:     "Text in the style of Redis' INFO (a verbatim string in RESP3); pools, masters, sentinels and manager are aligned tables.",
+			reply:     "Text in the style of Redis' INFO (a verbatim string in RESP3); pools, masters, sentinels, manager and sessions are aligned tables.",
 			errors:    []string{"-ERR unknown section 'x'"},
 			example:   "PROXY INFO masters",
 			handler:   proxyInfo,

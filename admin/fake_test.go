@@ -80,7 +80,8 @@ func (f *fakeProxy) Masters(pool, group string) []status.Master {
 	rows := only([]status.Master{
 		{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", Since: before(time.Hour), VerifiedAt: before(250 * time.Millisecond),
 			Epoch: 42, Generation: 7, Source: "sentinel", Switches: 2, LastSwitch: before(time.Minute), SwitchTook: 1377 * time.Millisecond,
-			Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000},
+			Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000,
+			SessionLinks: 11, SessionIdle: 4, SessionLimit: 1000, SessionsRefused: 6},
 		{Pool: "cache", Group: "g2", Master: "127.0.0.1:6380", State: "up", Since: before(time.Hour), VerifiedAt: before(time.Second),
 			Epoch: 41, Generation: 1, Source: "sentinel", Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Links: 2, Requests: 2000, Retried: 1, Failed: 2},
 		{Pool: "sessions", Group: "s1", State: "resolving", Cause: "no sentinel knows s1", Since: before(1500 * time.Millisecond),
@@ -95,6 +96,13 @@ func (f *fakeProxy) Sentinels(pool string) []status.Sentinel {
 			RTT: 180 * time.Microsecond, Rotations: 1},
 		{Pool: "cache", Address: "127.0.0.1:26380", State: "backoff", Cause: "connection refused", Since: before(2 * time.Second), Missed: 3, Tilt: true},
 	}, pool, func(s status.Sentinel) string { return s.Pool })
+}
+
+func (f *fakeProxy) Sessions(pool string) []status.Session {
+	return only([]status.Session{
+		{Pool: "cache", Transactions: 1, Blocked: 2, Subscribers: 3, Monitors: 4, Tracking: 5, Links: 11, Idle: 4, Limit: 1000, Busiest: "g1", BusiestLinks: 11, Refused: 6},
+		{Pool: "sessions", Limit: 2},
+	}, pool, func(s status.Session) string { return s.Pool })
 }
 
 func (f *fakeProxy) Managers(pool string) []status.Manager {

@@ -29,6 +29,7 @@ func infoSections() []infoSection {
 		{"masters", false, infoMasters},
 		{"sentinels", false, infoSentinels},
 		{"manager", false, infoManager},
+		{"sessions", false, infoSessions},
 		{"errors", false, infoErrors},
 		{"commands", true, infoCommands},
 		{"latency", true, infoLatency},
@@ -145,6 +146,16 @@ func infoSentinels(s *session, d *document) {
 func infoManager(s *session, d *document) {
 	d.table(rowsOf(s.server.status.Managers(""), managerRow, s.server.now()),
 		"pool", "address", "cluster", "state", "active", "version", "applied-version", "last-heartbeat-ms-ago", "rejected", "cause")
+}
+
+// infoSessions shows who needs connections of his own, and below it where these are.
+func infoSessions(s *session, d *document) {
+	now := s.server.now()
+	d.table(rowsOf(s.server.status.Sessions(""), sessionRow, now),
+		"pool", "transactions", "blocked", "subscribers", "monitors", "tracking", "links", "links-idle", "refused")
+	d.gap()
+	d.table(rowsOf(s.server.status.Masters("", ""), masterRow, now),
+		"pool", "group", "master", "session-links", "session-links-idle", "session-links-max", "sessions-refused")
 }
 
 // infoErrors shows what was refused or failed, by reason.

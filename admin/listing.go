@@ -26,6 +26,15 @@ func proxyMasters(s *session, args []string) respconn.Value {
 	return listing(rowsOf(s.server.status.Masters(pool, group), masterRow, s.server.now()))
 }
 
+// proxySessions is PROXY SESSIONS [pool].
+func proxySessions(s *session, args []string) respconn.Value {
+	pool, refusal, ok := s.poolOf(args)
+	if !ok {
+		return refusal
+	}
+	return listing(rowsOf(s.server.status.Sessions(pool), sessionRow, s.server.now()))
+}
+
 // proxySentinels is PROXY SENTINELS [pool].
 func proxySentinels(s *session, args []string) respconn.Value {
 	pool, refusal, ok := s.poolOf(args)

@@ -31,10 +31,13 @@ type document struct{ b strings.Builder }
 
 func (d *document) section(title string) {
 	if d.b.Len() > 0 {
-		d.b.WriteString(eol)
+		d.gap()
 	}
 	d.b.WriteString("# " + title + eol)
 }
+
+// gap is an empty line.
+func (d *document) gap() { d.b.WriteString(eol) }
 
 // line adds "name:value".
 func (d *document) line(name string, value any) {

@@ -91,6 +91,27 @@ func masterRow(m status.Master, now time.Time) row {
 		{"failed", counter(m.Failed)},
 		{"state-since-ms", ago(m.Since, now)},
 		{"cause", m.Cause},
+		{"session-links", count(m.SessionLinks)},
+		{"session-links-idle", count(m.SessionIdle)},
+		{"session-links-max", count(m.SessionLimit)},
+		{"sessions-refused", counter(m.SessionsRefused)},
+	}
+}
+
+func sessionRow(s status.Session, _ time.Time) row {
+	return row{
+		{"pool", s.Pool},
+		{"transactions", count(s.Transactions)},
+		{"blocked", count(s.Blocked)},
+		{"subscribers", count(s.Subscribers)},
+		{"monitors", count(s.Monitors)},
+		{"tracking", count(s.Tracking)},
+		{"links", count(s.Links)},
+		{"links-idle", count(s.Idle)},
+		{"busiest-group", s.Busiest},
+		{"busiest-links", count(s.BusiestLinks)},
+		{"group-links-max", count(s.Limit)},
+		{"refused", counter(s.Refused)},
 	}
 }
 

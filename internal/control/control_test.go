@@ -159,7 +159,7 @@ func TestCloseWhileOthersCall(t *testing.T) {
 		synctest.Wait() // control is within Apply now
 		ctx := t.Context()
 		calls := map[string]func(){
-			"Pools": func() { w.ctl.Pools("") }, "Masters": func() { w.ctl.Masters("", "") }, "Sentinels": func() { w.ctl.Sentinels("") },
+			"Pools": func() { w.ctl.Pools("") }, "Masters": func() { w.ctl.Masters("", "") }, "Sentinels": func() { w.ctl.Sentinels("") }, "Sessions": func() { w.ctl.Sessions("") },
 			"Managers": func() { w.ctl.Managers("") }, "Process": func() { w.ctl.Process() }, "Ready": func() { w.ctl.Ready() },
 			"Config": func() { w.ctl.Config() }, "HasGroup": func() { w.ctl.HasGroup("cache", "g1") }, "Close": w.ctl.Close,
 			"Reload": func() { _, _ = w.ctl.Reload(false) }, "Rotate": func() { _ = w.ctl.Rotate("cache", "", 0) },
@@ -378,7 +378,9 @@ func TestRows(t *testing.T) {
 	bubble(t, onePool+"  web: {listen: 127.0.0.1:6402, manager: {addresses: [10.0.0.9:7078], cluster: web}}\n", func(t *testing.T, w *world) {
 		c := w.ctl
 		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 7)}))
-		w.plane.set("cache", "g1", func(g *report.Group) { *g = report.Group{Inflight: 3, Held: 2, Timeouts: 4, Late: 5, Retried: 6} })
+		w.plane.set("cache", "g1", func(g *report.Group) {
+			*g = report.Group{Inflight: 3, Held: 2, Timeouts: 4, Late: 5, Retried: 6, Sessions: 8, SessionsIdle: 9, SessionsRefused: 10}
+		})
 		synctest.Wait()
 		rows, err := c.Route("cache", []string{"k"})
 		if err != nil || len(rows) != 1 || rows[0].Group != "g1" || rows[0].Master != "10.0.1.1:6379" {
@@ -393,8 +395,11 @@ func TestRows(t *testing.T) {
 		if p := c.Pools("cache"); len(p) != 1 || p[0].Inflight != 3 || p[0].Held != 2 || p[0].Epoch != 7 || p[0].State != "up" {
 			t.Errorf("pools: %+v", p)
 		}
-		if m := c.Masters("cache", "g1"); len(m) != 1 || m[0].Failed != 4 || m[0].Retried != 6 || m[0].Authority != "sentinels" {
+		if m := c.Masters("cache", "g1"); len(m) != 1 || m[0].Failed != 4 || m[0].Retried != 6 || m[0].Authority != "sentinels" || m[0].SessionLinks != 8 || m[0].SessionIdle != 9 || m[0].SessionLimit != 1000 || m[0].SessionsRefused != 10 {
 			t.Errorf("masters: %+v", m)
+		}
+		if s := c.Sessions(""); len(s) != 2 || s[0].Pool != "cache" || s[0].Links != 8 || s[0].Idle != 9 || s[0].Limit != 1000 || s[0].Busiest != "g1" || s[0].Refused != 10 || s[1].Links != 0 {
+			t.Errorf("sessions: %+v", s)
 		}
 		if s := c.Sentinels(""); len(s) != 3 || s[0].Address != "10.0.0.1:26379" || s[0].State != "watching" {
 			t.Errorf("sentinels: %+v", s)
@@ -414,7 +419,7 @@ func TestRows(t *testing.T) {
 		if tot := c.Totals(); len(tot) != 2 || tot[0].Pool != "cache" || tot[0].LateReplies != 5 {
 			t.Errorf("totals: %+v", tot)
 		}
-		if p := c.Process(); p.Version != "test" || p.Serial != w.plane.current().Serial || len(p.Limits) != 10 || p.LogLevel != "INFO" {
+		if p := c.Process(); p.Version != "test" || p.Serial != w.plane.current().Serial || len(p.Limits) != 13 || p.LogLevel != "INFO" {
 			t.Errorf("process: %+v", p)
 		}
 		if err := c.Rotate("cache", "10.0.0.2", 26379); err != nil {

@@ -88,6 +88,7 @@ func (p *pool) masterRow(g *group, st *report.Stats) status.Master {
 		Pool: p.name, Group: g.name, Master: g.master.Name, State: g.state, Cause: g.cause, Since: g.since,
 		Epoch: g.master.Epoch, Generation: g.master.Generation, Source: g.source,
 		Switches: g.switches, LastSwitch: g.switchedAt, SwitchTook: g.took, Authority: "none",
+		SessionLimit: p.conf.SessionLinks,
 	}
 	if g.paused != nil {
 		row.State, row.Cause = "holding", g.paused.why
@@ -105,8 +106,38 @@ func (p *pool) masterRow(g *group, st *report.Stats) status.Master {
 		gs := s.Groups[g.name]
 		row.Held, row.HeldBytes, row.OldestHeld, row.Inflight, row.Links = gs.Held, gs.HeldBytes, gs.OldestHeld, gs.Inflight, gs.Links
 		row.Requests, row.Retried, row.Failed = gs.Requests, gs.Retried, gs.Unknown+gs.Timeouts+gs.Overflows+gs.Expired
+		row.SessionLinks, row.SessionIdle, row.SessionsRefused = gs.Sessions, gs.SessionsIdle, gs.SessionsRefused
 	}
 	return row
+}
+
+// Sessions are the rows of PROXY SESSIONS.
+func (c *Controller) Sessions(name string) (rows []status.Session) {
+	c.view(func(st *report.Stats) {
+		c.each(name, func(p *pool) {
+			row := status.Session{Pool: p.name, Limit: p.conf.SessionLinks}
+			s := st.Pools[p.name]
+			if s == nil {
+				rows = append(rows, row)
+				return
+			}
+			row.Transactions, row.Blocked, row.Subscribers, row.Monitors, row.Tracking = s.Transactions, s.Blocked, s.Subscribers, s.Monitors, s.Tracking
+			for _, g := range p.order {
+				gs := s.Groups[g.name]
+				if gs == nil {
+					continue
+				}
+				row.Links += gs.Sessions
+				row.Idle += gs.SessionsIdle
+				row.Refused += gs.SessionsRefused
+				if gs.Sessions > row.BusiestLinks {
+					row.Busiest, row.BusiestLinks = g.name, gs.Sessions
+				}
+			}
+			rows = append(rows, row)
+		})
+	})
+	return rows
 }
 
 // Sentinels are the rows of PROXY SENTINELS.
@@ -208,6 +239,7 @@ func (c *Controller) limits(st *report.Stats) []status.Limit {
 		rows = append(rows,
 			status.Limit{Name: "client_buffer", Unit: "bytes", Scope: scope + " each client", Max: set.ClientBuffer, Hits: s.Errors["too-large"]},
 			status.Limit{Name: "pipeline", Unit: "bytes", Scope: scope + " each client", Max: set.Pipeline, Hits: s.Stalls},
+			status.Limit{Name: "databases", Unit: "databases", Scope: scope, Max: int64(set.Databases)},
 		)
 		for _, g := range p.order {
 			gs := s.Groups[g.name]
@@ -218,6 +250,7 @@ func (c *Controller) limits(st *report.Stats) []status.Limit {
 				status.Limit{Name: "hold_requests", Unit: "requests", Scope: scope + " group '" + g.name + "'", Used: int64(gs.Held), Max: int64(set.HoldRequests), Hits: gs.Overflows},
 				status.Limit{Name: "hold_bytes", Unit: "bytes", Scope: scope + " group '" + g.name + "'", Used: gs.HeldBytes, Max: set.HoldBytes, Hits: gs.Overflows},
 				status.Limit{Name: "hold_timeout", Unit: "ms", Scope: scope + " group '" + g.name + "'", Used: gs.OldestHeld.Milliseconds(), Max: set.HoldTimeout.Milliseconds(), Hits: gs.Expired},
+				status.Limit{Name: "session_links", Unit: "connections", Scope: scope + " group '" + g.name + "'", Used: int64(gs.Sessions), Max: int64(set.SessionLinks), Hits: gs.SessionsRefused},
 			)
 		}
 	})

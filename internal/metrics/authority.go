@@ -33,6 +33,9 @@ func (s *scrape) master(m status.Master) {
 	s.add(serverRequests, float64(m.Requests), m.Pool, m.Group)
 	s.add(serverRetries, float64(m.Retried), m.Pool, m.Group)
 	s.add(serverErrors, float64(m.Failed), m.Pool, m.Group)
+	s.add(sessionLinks, float64(m.SessionLinks), m.Pool, m.Group, "used")
+	s.add(sessionLinks, float64(m.SessionIdle), m.Pool, m.Group, "idle")
+	s.add(sessionsRefused, float64(m.SessionsRefused), m.Pool, m.Group)
 }
 
 func (s *scrape) sentinel(m status.Sentinel) {

@@ -49,6 +49,10 @@ var (
 	badCommands = counter("command_errors_total", "Error replies by command, the servers' and the proxy's.", "pool", "command")
 	duration    = prometheus.NewDesc("respgate_command_duration_seconds", "From a request to its reply.", []string{"pool"}, nil)
 
+	sessions        = gauge("pinned_sessions", "Clients that have state of their own with the servers, by what needs it; one can be of several kinds.", "pool", "kind")
+	sessionLinks    = gauge("session_connections", "Connections to the group's master that belong to one client at a time, by whether one has them.", "pool", "group", "state")
+	sessionsRefused = counter("sessions_refused_total", "Clients that got no such connection, for the group had as many as it may have.", "pool", "group")
+
 	serverUp         = gauge("server_up", "1 if the server is the verified master of its group.", "pool", "group", "server", "role")
 	serverLinks      = gauge("server_connections", "Connections to the group's master that are up.", "pool", "group")
 	serverInflight   = gauge("server_inflight_requests", "Requests sent to the group's master and not answered.", "pool", "group")
@@ -122,6 +126,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range c.source.Managers("") {
 		s.manager(m)
 	}
+	for _, m := range c.source.Sessions("") {
+		s.session(m)
+	}
 	for _, m := range c.source.Commands() {
 		s.add(commands, float64(m.Calls), m.Pool, m.Command)
 		s.add(badCommands, float64(m.Errors), m.Pool, m.Command)
@@ -189,6 +196,14 @@ func (s *scrape) pool(p status.Pool) {
 	s.add(connections, float64(p.Clients), p.Name)
 	s.add(inflight, float64(p.Inflight), p.Name)
 	s.add(requests, float64(p.Requests), p.Name)
+}
+
+func (s *scrape) session(m status.Session) {
+	s.add(sessions, float64(m.Transactions), m.Pool, "transaction")
+	s.add(sessions, float64(m.Blocked), m.Pool, "blocked")
+	s.add(sessions, float64(m.Subscribers), m.Pool, "subscriber")
+	s.add(sessions, float64(m.Monitors), m.Pool, "monitor")
+	s.add(sessions, float64(m.Tracking), m.Pool, "tracking")
 }
 
 func (s *scrape) totals(t status.Totals) {

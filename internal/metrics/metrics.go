@@ -16,6 +16,7 @@ type Source interface {
 	Masters(pool, group string) []status.Master
 	Sentinels(pool string) []status.Sentinel
 	Managers(pool string) []status.Manager
+	Sessions(pool string) []status.Session
 	Process() status.Process
 	Commands() []status.Command
 	Latencies() []status.Latency

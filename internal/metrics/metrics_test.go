@@ -45,7 +45,7 @@ func newFake() *fake {
 		},
 		masters: []status.Master{
 			{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", VerifiedAt: before(time.Second), Epoch: 42, Switches: 2, SwitchTook: 1500 * time.Millisecond,
-				Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000, Failed: 1},
+				Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000, Failed: 1, SessionLinks: 11, SessionIdle: 4, SessionLimit: 1000, SessionsRefused: 6},
 			{Pool: "cache", Group: "g2", Master: "127.0.0.1:6380", State: "suspect", Authority: "none", Links: 2, Requests: 2000, Retried: 4},
 			{Pool: "sessions", Group: "s1", State: "resolving", Authority: "lost", LeaseUntil: before(time.Second), Held: 5, HeldBytes: 640, OldestHeld: 800 * time.Millisecond},
 		},
@@ -63,6 +63,10 @@ func (f *fake) Masters(string, string) []status.Master { return f.masters }
 func (f *fake) Sentinels(string) []status.Sentinel     { return f.sentinels }
 func (f *fake) Commands() []status.Command             { return f.commands }
 func (f *fake) Latencies() []status.Latency            { return f.latencies }
+func (f *fake) Sessions(string) []status.Session {
+	return []status.Session{{Pool: "cache", Transactions: 1, Blocked: 2, Subscribers: 3, Monitors: 4, Tracking: 5, Links: 11}, {Pool: "sessions"}}
+}
+
 func (f *fake) Managers(string) []status.Manager {
 	return []status.Manager{{Pool: "sessions", Address: "127.0.0.1:7078", Active: true, Version: 9, Applied: 8, LastHeartbeat: before(time.Second), Rejected: 1}}
 }

@@ -49,6 +49,28 @@ type Master struct {
 	Requests   uint64
 	Retried    uint64
 	Failed     uint64
+
+	SessionLinks    int    // connections to it that belong to one client each
+	SessionIdle     int    // more such connections, which nobody has just now
+	SessionLimit    int    // the most of both together
+	SessionsRefused uint64 // clients that got none
+}
+
+// Session is a row of PROXY SESSIONS: the clients of a pool that have state of their own with the servers, by what needs it, and the connections
+// that this takes, over all groups. A client can be counted under several kinds.
+type Session struct {
+	Pool         string
+	Transactions int // clients that watch keys, or are between MULTI and EXEC
+	Blocked      int // clients whose command waits at its server
+	Subscribers  int
+	Monitors     int
+	Tracking     int // clients with client-side caching
+	Links        int
+	Idle         int
+	Limit        int    // a group's, of Links and Idle together
+	Busiest      string // the group with the most Links, "" if none has any
+	BusiestLinks int
+	Refused      uint64
 }
 
 // Sentinel is a row of PROXY SENTINELS.
