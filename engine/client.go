@@ -14,19 +14,20 @@ import (
 //
 //	open ──> closing (the last replies are written) ──> lingering (what still comes is read and dropped) ──> closed
 type client struct {
-	loop   *loop
-	pool   *pool
-	handle uint64
-	id     int64
-	fd     int32
-	inLen  uint32 // bytes in in
-	state  clientState
-	dirty  bool
-	authed bool
-	proto3 bool
-	eof    bool  // it has sent everything it will send
-	paused pause // why it is not read
-	wants  poller.Events
+	loop      *loop
+	pool      *pool
+	handle    uint64
+	id        int64
+	fd        int32
+	inLen     uint32 // bytes in in
+	state     clientState
+	dirty     bool
+	authed    bool
+	proto3    bool
+	eof       bool  // it has sent everything it will send
+	postponed bool  // the request being handled is to be handled again when its turn comes
+	paused    pause // why it is not read
+	wants     poller.Events
 
 	scan resp.RequestScanner
 	in   *buffer.Chunk      // the beginning of a request, or what was read before a pause
@@ -37,6 +38,9 @@ type client struct {
 	stored   int64 // bytes of replies that wait for their turn
 	expect   int64 // how large its next reply may be: the largest of late, slowly forgotten
 	out      buffer.Chain
+
+	db      int32    // poolDB, or what it has SELECTed
+	session *session // what it has of its own with the servers; nil for most
 
 	prev, next *client      // in the pool's list
 	meta       *clientMeta  // what CLIENT SETNAME and the like set; nil for most
@@ -63,7 +67,7 @@ const (
 	pauseWindow pause = 1 << iota // too much of its own is in flight or unread
 	pauseMemory                   // the process is at its memory limit
 	pauseServer                   // its requests wait for a server that is behind
-	pauseSwitch                   // it changes the protocol: requests of both go different ways and must not overtake
+	pauseSwitch                   // what follows takes another way to the servers, and must not overtake what went before
 	pauseEnd                      // it has closed its side
 )
 
@@ -76,7 +80,7 @@ const closingTime = int64(10e9)
 
 // openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
 func (l *loop) openClient(fd int, p *pool, id int64) *client {
-	c := &client{loop: l, pool: p, fd: int32(fd), id: id, since: l.now, wants: poller.Readable}
+	c := &client{loop: l, pool: p, fd: int32(fd), id: id, since: l.now, wants: poller.Readable, db: poolDB}
 	c.expect = min(firstReply, p.topo.Settings.ClientBuffer/firstWindow)
 	c.authed = p.topo.Settings.Password == ""
 	c.handle = l.slots.put(c)
@@ -104,6 +108,8 @@ func (c *client) onReady(ev poller.Events) {
 		c.discard()
 	case c.state == clientOpen && c.paused == 0:
 		c.readable()
+	case c.readsAhead():
+		c.readAhead()
 	case ev&poller.Closed != 0:
 		c.close() // both directions are gone
 	}
@@ -166,7 +172,7 @@ func (c *client) consume(data []byte) {
 			break
 		}
 		f := &c.loop.frame
-		frame := data[:f.Size]
+		frame, before := data[:f.Size], data
 		data = data[f.Size:]
 		if f.Inline {
 			c.inline(frame)
@@ -181,6 +187,10 @@ func (c *client) consume(data []byte) {
 			c.pause(pauseWindow)
 		}
 		if c.paused != 0 {
+			if c.postponed {
+				c.postponed = false
+				data = before
+			}
 			break
 		}
 	}
@@ -375,7 +385,7 @@ func (c *client) watch() {
 		return
 	}
 	var want poller.Events
-	if c.state == clientOpen && c.paused == 0 || c.state == clientLingering {
+	if c.state == clientOpen && c.paused == 0 || c.state == clientLingering || c.readsAhead() {
 		want |= poller.Readable
 	}
 	if c.out.Size() > 0 && !c.dirty {
@@ -419,6 +429,9 @@ func (c *client) progress() {
 		c.resume(pauseWindow)
 	}
 	if c.paused&pauseSwitch != 0 && c.queue.count == 0 {
+		if c.session != nil {
+			c.session.settle()
+		}
 		c.resume(pauseSwitch)
 	}
 	if c.queue.count > 0 {
@@ -465,6 +478,9 @@ func (c *client) finish() {
 		return
 	}
 	c.state = clientClosing
+	if c.session != nil {
+		c.session.end("ERR respgate: the connection is being closed")
+	}
 	c.dropInput()
 	c.loop.markClient(c)
 }
@@ -507,6 +523,9 @@ func (c *client) close() {
 		l.abandon(r)
 	}
 	c.inflight, c.stored = 0, 0
+	if c.session != nil {
+		c.session.close()
+	}
 	c.out.Clear()
 	c.dropInput()
 	c.pool.removeClient(c)
@@ -533,7 +552,7 @@ func (l *loop) forsake(r *request) {
 	case r.queued&inServer == 0:
 	case r.state == requestPending:
 		r.server.dead++
-	case r.state == requestSent:
+	case r.state == requestSent && r.counts():
 		r.server.count(-1)
 	}
 	l.leave(r, inClient)

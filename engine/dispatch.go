@@ -43,6 +43,16 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 		c.replyError("ERR respgate: " + p.topo.Reason)
 		return
 	}
+	if c.session != nil {
+		c.session.handle(cmd, frame, f)
+		return
+	}
+	c.serve(cmd, frame, f)
+}
+
+// serve sends a request the way of its command.
+func (c *client) serve(cmd *command.Command, frame []byte, f *resp.Frame) {
+	p := c.pool
 	switch cmd.Route {
 	case command.RouteKeyed:
 		if cmd.First == 1 && cmd.Last == 1 {
@@ -61,8 +71,12 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 			return
 		}
 		c.sendSplit(cmd, frame, f)
+	case command.RouteBlocking:
+		c.forwardKeyed(cmd, frame, f)
 	case command.RouteLocal:
 		c.local(cmd, frame, f)
+	case command.RouteSession:
+		c.sessionCommand(cmd, frame, f)
 	case command.RouteFanout:
 		if len(p.groups) == 1 {
 			c.forward(cmd, p.groups[0], frame)
@@ -76,13 +90,18 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 
 // forward sends a request whole to one group.
 func (c *client) forward(cmd *command.Command, g *group, frame []byte) {
+	g.send(c.request(cmd, len(frame)), frame, c)
+}
+
+// request makes a request of so many bytes that the client waits for.
+func (c *client) request(cmd *command.Command, size int) *request {
 	r := c.loop.newRequest()
 	r.client, r.cmd = c, cmd
-	r.start, r.size = c.loop.now, int32(len(frame))
+	r.start, r.size = c.loop.now, int32(size)
 	r.queued = inClient
 	c.await(r)
-	c.inflight += int64(len(frame))
-	g.send(r, frame, c)
+	c.inflight += int64(size)
+	return r
 }
 
 // forwardKeyed sends a request with any number of keys, if they all lie in one group.
@@ -90,16 +109,13 @@ func (c *client) forwardKeyed(cmd *command.Command, frame []byte, f *resp.Frame)
 	l, p := c.loop, c.pool
 	keys, ok := cmd.Keys(l.keys[:0], frame, f.Args)
 	l.keys = keys[:0]
-	if cmd.Flags&command.FlagMaybeBlocking != 0 && cmd.Blocks(frame, f.Args) {
-		c.unsupported(cmd, "BLOCK needs a server connection of its own; without BLOCK it is served")
-		return
-	}
+	blocks := cmd.Flags&(command.FlagMaybeBlocking|command.FlagBlocking) != 0 && cmd.Blocks(frame, f.Args)
 	switch {
 	case !ok && len(p.groups) > 1:
 		c.badKeys(cmd)
 		return
 	case !ok, len(keys) == 0 && len(p.groups) == 1:
-		c.forward(cmd, p.groups[0], frame) // Redis itself says what is wrong
+		c.forwardTo(cmd, p.groups[0], frame, blocks && ok) // Redis itself says what is wrong
 		return
 	case len(keys) == 0:
 		c.unsupported(cmd, "without a key it belongs to none of the pool's groups")
@@ -117,7 +133,15 @@ func (c *client) forwardKeyed(cmd *command.Command, frame []byte, f *resp.Frame)
 		c.allEjected()
 		return
 	}
-	c.forward(cmd, p.groups[g], frame)
+	c.forwardTo(cmd, p.groups[g], frame, blocks)
+}
+
+func (c *client) forwardTo(cmd *command.Command, g *group, frame []byte, blocks bool) {
+	if blocks {
+		c.forwardBlocking(cmd, g, frame)
+		return
+	}
+	c.forward(cmd, g, frame)
 }
 
 // equalFold compares with a lower-case word, without allocating.
@@ -138,6 +162,7 @@ func equalFold(b []byte, lower string) bool {
 
 // unknownCommand answers as Redis does, with the beginning of the arguments.
 func (c *client) unknownCommand(frame []byte, f *resp.Frame) {
+	c.abortMulti()
 	c.pool.count(errUnknownCommand)
 	var b strings.Builder
 	b.WriteString("ERR unknown command '")
@@ -156,17 +181,20 @@ func (c *client) unknownCommand(frame []byte, f *resp.Frame) {
 }
 
 func (c *client) unknownSubcommand(cmd *command.Command, sub []byte) {
+	c.abortMulti()
 	c.pool.count(errUnknownCommand)
 	c.replyError("ERR unknown subcommand '" + clip(string(sub), 128) + "'. Try " + strings.ToUpper(cmd.Name) + " HELP.")
 }
 
 func (c *client) wrongArity(cmd *command.Command) {
+	c.abortMulti()
 	c.pool.count(errArity)
 	c.replyError("ERR wrong number of arguments for '" + cmd.Name + "' command")
 }
 
 // unsupported refuses a command with its name and the reason; the connection stays.
 func (c *client) unsupported(cmd *command.Command, reason string) {
+	c.abortMulti()
 	c.pool.count(errUnsupported)
 	c.replyError("ERR respgate: command '" + cmd.Name + "' is not supported: " + reason)
 }
@@ -184,6 +212,13 @@ func (c *client) badKeys(cmd *command.Command) {
 		return
 	}
 	c.replyError("ERR syntax error")
+}
+
+// abortMulti notes that a command within MULTI is not queued.
+func (c *client) abortMulti() {
+	if c.session != nil {
+		c.session.abort()
+	}
 }
 
 // isScript reports whether a command runs code of a user, which may raise any error after having written.

@@ -19,12 +19,16 @@ const (
 	errUnknownOutcome
 	errRejected
 	errGroupGone
+	errNoSessionLink
+	errAborted
+	errTooSlow
 	errorKinds
 )
 
 var errorNames = [errorKinds]string{
 	"protocol", "unknown-command", "arity", "noauth", "unsupported", "crossslot", "too-large", "no-authority", "no-master",
 	"hold-full", "hold-timeout", "timeout", "unknown-outcome", "rejected", "group-removed",
+	"no-session-link", "aborted", "too-slow",
 }
 
 // count notes an error of the proxy's own.

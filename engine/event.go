@@ -12,6 +12,7 @@ const (
 	EventDemoted      = report.EventDemoted
 	EventTimeout      = report.EventTimeout
 	EventAcceptFailed = report.EventAcceptFailed
+	EventResubscribed = report.EventResubscribed
 )
 
 // observe hands an event to the observer, which must not block.

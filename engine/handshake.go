@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"respgate/engine/resp"
 )
 
 // step is one question of the handshake on a new link. All are sent at once; no client's byte goes to a node before the
@@ -20,21 +18,20 @@ const (
 	stepRole
 	stepReplication // INFO replication, where an ACL denies ROLE
 	stepVersion     // INFO server: for what the proxy answers to HELLO and INFO
+	stepID          // CLIENT ID, on a lane
+	stepSetup       // what the session wants of each of its links: CLIENT TRACKING
+	stepReset       // RESET, on a lane that a session has left
+	stepDiscard     // the same where there is no RESET
+	stepUnwatch
 )
 
-var stepNames = [...]string{"AUTH", "HELLO 3", "SELECT", "ROLE", "INFO replication", "INFO server"}
+var stepNames = [...]string{"AUTH", "HELLO 3", "SELECT", "ROLE", "INFO replication", "INFO server", "CLIENT ID", "CLIENT TRACKING", "RESET", "DISCARD", "UNWATCH"}
 
 func (s step) name() string { return stepNames[s] }
 
 // greet queues the handshake.
 func (k *link) greet() {
-	l, set := k.loop, k.server.settings()
-	b := l.scratch()
-	k.steps = k.steps[:0]
-	ask := func(s step, args ...string) {
-		k.steps = append(k.steps, s)
-		b = resp.AppendRequest(b, args...)
-	}
+	set, ask := k.server.settings(), k.ask
 	switch {
 	case k.server.proto3 && set.ServerPassword != "":
 		user := set.ServerUser
@@ -49,16 +46,21 @@ func (k *link) greet() {
 	case set.ServerPassword != "":
 		ask(stepAuth, "AUTH", set.ServerPassword)
 	}
-	if set.DB != 0 {
-		ask(stepSelect, "SELECT", strconv.Itoa(set.DB))
+	if db := k.server.database(); db != 0 {
+		ask(stepSelect, "SELECT", strconv.Itoa(db))
 	}
 	if set.VerifyRole {
 		ask(stepRole, "ROLE")
 	}
 	ask(stepVersion, "INFO", "server")
-	k.out.Append(&l.bufs, b)
-	k.queued += uint64(len(b))
-	l.batch = b[:0]
+	if ln := k.server.lane; ln != nil {
+		ask(stepID, "CLIENT", "ID")
+		if ln.session != nil {
+			for _, args := range ln.session.setup {
+				ask(stepSetup, args...)
+			}
+		}
+	}
 }
 
 // greeted takes the answer to the oldest question.
@@ -75,7 +77,7 @@ func (k *link) greeted(kind byte, rep *reply) {
 		return
 	}
 	switch {
-	case (s == stepAuth || s == stepSelect) && kind != '+':
+	case (s == stepAuth || s == stepSelect || s == stepReset) && kind != '+':
 		k.close(s.name() + ": the reply is not OK") // out of step, or no Redis
 		return
 	case s == stepRole && !isError(kind):
@@ -88,6 +90,8 @@ func (k *link) greeted(kind byte, rep *reply) {
 			k.refuse(role)
 			return
 		}
+	case s == stepID && kind == ':':
+		k.server.lane.clientID = line(text)
 	case s == stepVersion && !isError(kind):
 		k.server.group.version = infoField(text, "redis_version")
 		if v := infoField(text, "valkey_version"); v != "" {
@@ -102,15 +106,11 @@ func (k *link) greeted(kind byte, rep *reply) {
 // tolerates reports whether the handshake goes on after an error.
 func (k *link) tolerates(s step, text []byte) bool {
 	switch s {
-	case stepVersion:
-		return true // an ACL may deny INFO
+	case stepVersion, stepID, stepDiscard:
+		return true // an ACL may deny INFO; there may be nothing to discard
 	case stepRole:
 		if hasCode(text, "NOPERM") {
-			b := resp.AppendRequest(k.loop.scratch(), "INFO", "replication")
-			k.steps = append(k.steps, stepReplication) // its answer comes behind those already asked for
-			k.out.Append(&k.loop.bufs, b)
-			k.queued += uint64(len(b))
-			k.loop.markLink(k)
+			k.ask(stepReplication, "INFO", "replication") // its answer comes behind those already asked for
 			return true
 		}
 	}
@@ -141,7 +141,11 @@ func (k *link) becomeUp() {
 	l.wheel.Stop(&k.timer)
 	s.failures, s.redialAt, s.cause = 0, 0, ""
 	s.group.verified = l.now
-	l.eng.observe(Event{Kind: EventLinkUp, Pool: s.group.pool.name, Group: s.group.name, Master: k.peer, Generation: s.master.Generation})
+	if s.lane != nil {
+		s.lane.up()
+	} else {
+		l.eng.observe(Event{Kind: EventLinkUp, Pool: s.group.pool.name, Group: s.group.name, Master: k.peer, Generation: s.master.Generation})
+	}
 	s.recover()
 }
 

@@ -136,7 +136,9 @@ func (k *link) send(r *request) {
 	if k.oldest == nil {
 		k.oldest = r
 	}
-	k.server.count(1)
+	if r.counts() {
+		k.server.count(1)
+	}
 	if !k.timer.Set() {
 		k.arm()
 	}
@@ -151,7 +153,9 @@ func (k *link) arm() {
 		return
 	}
 	if r := k.awaited(); r != nil {
-		k.loop.wheel.Set(&k.timer, r.sent+timeout)
+		if !r.blocking {
+			k.loop.wheel.Set(&k.timer, r.sent+timeout)
+		}
 	} else if k.inflight.count > 0 { // nobody waits any more, but what is in flight keeps others from being sent
 		k.loop.wheel.Set(&k.timer, k.quiet()+silence*timeout)
 	}
@@ -175,7 +179,7 @@ func (k *link) pop() *request {
 	if k.oldest == r {
 		k.oldest = r.nextServer
 	}
-	if !r.dead() {
+	if r.counts() && !r.dead() {
 		k.server.count(-1)
 	}
 	return k.inflight.pop()
@@ -197,11 +201,13 @@ func (k *link) deadline(now int64) {
 	timeout := int64(k.server.settings().Timeout)
 	late := 0
 	var text []byte
-	for r := k.awaited(); timeout > 0 && late < maxAtOnce && r != nil && r.sent+timeout <= now; r = k.awaited() {
+	for r := k.awaited(); timeout > 0 && late < maxAtOnce && r != nil && !r.blocking && r.sent+timeout <= now; r = k.awaited() {
 		if late++; text == nil {
 			text = resp.AppendError(nil, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
 		}
-		k.server.count(-1)
+		if r.counts() {
+			k.server.count(-1)
+		}
 		k.loop.failWith(r, errTimeout, text)
 	}
 	if late > 0 {
@@ -212,7 +218,7 @@ func (k *link) deadline(now int64) {
 	switch h := k.inflight.head; {
 	case (k.blocked || k.retiring) && k.awaited() == nil:
 		k.close("the replies it was kept for did not come")
-	case timeout > 0 && h != nil && k.quiet()+silence*timeout <= now:
+	case timeout > 0 && h != nil && !h.blocking && k.quiet()+silence*timeout <= now:
 		// The connection may lead nowhere any more, which only a new one can tell.
 		k.close(fmt.Sprintf("not a byte came for %d ms", (now-k.quiet())/int64(time.Millisecond)))
 	default:
@@ -384,11 +390,18 @@ func (k *link) dropChunk() {
 // onReply passes one reply to the request it belongs to: the oldest in flight.
 func (k *link) onReply(kind byte, rep *reply) {
 	l, g := k.loop, k.server.group
-	if kind == '>' {
-		return // a push belongs to nobody on a shared link
+	if kind == '>' { // it belongs to nobody on a shared link
+		if k.server.lane != nil {
+			k.server.lane.pushed(rep)
+		}
+		return
 	}
 	if k.state == linkHandshake {
 		k.greeted(kind, rep)
+		return
+	}
+	if k.server.lane != nil && k.server.lane.feed {
+		k.server.lane.fed(kind, rep)
 		return
 	}
 	if h := k.inflight.head; h == nil || k.written <= h.seq-uint64(h.piece.Len()) { // not a byte of it has left

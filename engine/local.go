@@ -68,8 +68,16 @@ func (c *client) localRest(cmd *command.Command, frame []byte, args []resp.Span)
 func (c *client) ping(frame []byte, args []resp.Span) {
 	switch len(args) {
 	case 1:
+		if c.inSubscriberMode() {
+			c.pingSubscriber(nil)
+			return
+		}
 		c.respond(pongReply)
 	case 2:
+		if c.inSubscriberMode() {
+			c.pingSubscriber(arg(frame, args[1]))
+			return
+		}
 		c.respond(resp.AppendBulk(c.loop.scratch(), arg(frame, args[1])))
 	default:
 		c.wrongArity(command.Lookup([]byte("ping")))
@@ -84,7 +92,7 @@ func (c *client) time() {
 	c.respond(b)
 }
 
-// selectDB accepts the pool's own database only.
+// selectDB makes what follows go to another database.
 func (c *client) selectDB(b []byte) {
 	set := &c.pool.topo.Settings
 	n, ok := resp.ParseInt(b)
@@ -93,17 +101,46 @@ func (c *client) selectDB(b []byte) {
 		c.replyError("ERR value is not an integer or out of range")
 	case n < 0 || n >= int64(max(set.Databases, 1)):
 		c.replyError("ERR DB index is out of range")
-	case n != int64(set.DB):
-		c.pool.count(errUnsupported)
-		c.replyError("ERR respgate: SELECT " + strconv.FormatInt(n, 10) + " is not supported: pool '" + c.pool.name + "' serves database " + strconv.Itoa(set.DB))
 	default:
 		c.respond(okReply)
+		c.selectDatabase(c.databaseOf(n))
+	}
+}
+
+// databaseOf is the client's db for database n.
+func (c *client) databaseOf(n int64) int32 {
+	if n == int64(c.pool.topo.Settings.DB) {
+		return poolDB
+	}
+	return int32(n)
+}
+
+// selectDatabase changes the database of what follows. Those requests take other links: they wait for the replies of
+// earlier ones.
+func (c *client) selectDatabase(db int32) {
+	if db == c.db {
+		return
+	}
+	c.db = db
+	if c.session != nil {
+		c.session.selectDB(db)
+	}
+	if c.queue.count > 0 {
+		c.pause(pauseSwitch)
 	}
 }
 
 // reset makes the connection as new.
 func (c *client) reset() {
+	if c.session != nil {
+		if c.queue.count > 0 {
+			c.postpone(cmdReset)
+			return
+		}
+		c.session.close()
+	}
 	c.respond(resetReply)
+	c.selectDatabase(poolDB)
 	c.switchTo(false)
 	c.authed = c.pool.topo.Settings.Password == ""
 	c.meta = nil

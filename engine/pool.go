@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"respgate/engine/command"
@@ -38,8 +40,10 @@ type group struct {
 	name     string
 	topo     *topology.Group
 	shared   *groupShared
-	servers  [2]*server // for RESP2 and RESP3 clients; nil until needed
-	version  string     // redis_version of its master
+	servers  [2]*server // for RESP2 and RESP3 clients of the pool's database; nil until needed
+	others   map[way]*server
+	lanes    laneList
+	version  string // redis_version of its master
 	software string
 	verified int64 // when a link's ROLE said master, ns of the loop's clock
 
@@ -50,6 +54,7 @@ type group struct {
 // Touched only by requests that have to wait.
 type groupShared struct {
 	held, heldBytes    atomic.Int64
+	lanes              atomic.Int64 // links of sessions, in use and idle
 	overflows, expired atomic.Uint64
 }
 
@@ -100,6 +105,11 @@ func (p *pool) update(t *topology.Pool) {
 	for _, g := range groups {
 		g.update(&old.Settings)
 	}
+	for c := p.clients; c != nil && len(gone) > 0; c = c.next {
+		if c.session != nil {
+			c.session.follow()
+		}
+	}
 	for name, g := range gone {
 		if byName[name] == nil {
 			g.retire("group '" + name + "' was removed from pool '" + p.name + "'")
@@ -110,25 +120,62 @@ func (p *pool) update(t *topology.Pool) {
 // update follows the group's part of a new snapshot.
 func (g *group) update(old *topology.Settings) {
 	if g.pool.topo.Settings.Preconnect && g.topo.Master.Known() {
-		g.server(false)
+		g.server(false, poolDB)
 	}
-	for _, s := range g.servers {
-		if s != nil {
-			s.update(old)
-		}
-	}
+	g.each(func(s *server) { s.update(old) })
 }
 
-// server is the way to the group's master for one protocol version.
-func (g *group) server(proto3 bool) *server {
+// way is what servers of a group differ in.
+type way struct {
+	proto3 bool
+	db     int32
+}
+
+// poolDB stands for the pool's own database, whatever it is.
+const poolDB = int32(-1)
+
+// server is the shared way to the group's master for one protocol version and database.
+func (g *group) server(proto3 bool, db int32) *server {
+	if db != poolDB {
+		return g.other(way{proto3, db})
+	}
 	i := 0
 	if proto3 {
 		i = 1
 	}
 	if g.servers[i] == nil {
-		g.servers[i] = newServer(g, proto3)
+		g.servers[i] = newServer(g, proto3, poolDB)
 	}
 	return g.servers[i]
+}
+
+// other is server for a database that a client has SELECTed.
+func (g *group) other(w way) *server {
+	s := g.others[w]
+	if s == nil {
+		s = newServer(g, w.proto3, w.db)
+		if g.others == nil {
+			g.others = map[way]*server{}
+		}
+		g.others[w] = s
+	}
+	s.usedAt = g.loop.now
+	return s
+}
+
+// each calls f for every server of the group; f may end it.
+func (g *group) each(f func(*server)) {
+	for _, s := range g.servers {
+		if s != nil {
+			f(s)
+		}
+	}
+	for _, s := range g.others {
+		f(s)
+	}
+	for _, s := range slices.Clone(g.lanes.all) {
+		f(s)
+	}
 }
 
 // send takes a request for the group: body is copied, the client decides the protocol version and which link.
@@ -139,27 +186,41 @@ func (g *group) send(r *request, body []byte, c *client) {
 		l.fail(r, errNoAuthority, "ERR respgate: group '"+g.name+"': "+g.topo.Reason)
 		return
 	}
-	s := g.server(c.proto3)
+	s := c.way(g)
 	r.server = s
 	r.piece = s.store.Put(&l.bufs, body)
 	s.send(r, c)
 }
 
-// idle gives up memory that a quiet group holds.
-func (g *group) idle() {
-	for _, s := range g.servers {
-		if s != nil {
-			s.store.Idle()
+// way is the server that takes the client's requests for a group.
+func (c *client) way(g *group) *server {
+	if c.session != nil {
+		if s := c.session.lanes[g]; s != nil {
+			c.session.beforeRequest(s)
+			return s
 		}
+	}
+	return g.server(c.proto3, c.db)
+}
+
+// idle gives up what a quiet group holds: memory, links for databases that nobody uses any more, idle lanes.
+func (g *group) idle(now int64) {
+	g.each(func(s *server) { s.store.Idle() })
+	g.lanes.trim(now)
+	for w, s := range g.others {
+		if now-s.usedAt < idleOther || s.pending.count > 0 || s.live > 0 {
+			continue
+		}
+		delete(g.others, w)
+		s.retire("nobody uses database " + strconv.Itoa(int(w.db)))
 	}
 }
 
+// idleOther is how long links for a database other than the pool's are kept when nobody uses them.
+const idleOther = int64(60e9)
+
 func (g *group) retire(reason string) {
-	for _, s := range g.servers {
-		if s != nil {
-			s.retire(reason)
-		}
-	}
+	g.each(func(s *server) { s.retire(reason) })
 }
 
 // route is the index of the group that a key belongs to; -1 if every group is ejected.

@@ -71,9 +71,18 @@ func (l *loop) complete(r *request, rep *reply) {
 		l.fragmentDone(r, rep)
 		return
 	}
+	if r.internal {
+		r.server.lane.session.answered(r, rep)
+		return
+	}
 	c := r.client
 	p := c.pool
-	p.latency.observe(l.now - r.start)
+	if !r.blocking {
+		p.latency.observe(l.now - r.start)
+	}
+	if c.session != nil {
+		c.session.replied(r, rep)
+	}
 	if r.split != nil { // its parts have what it is merged from
 		c.learn(r.split.stored)
 		if c.queue.head == r {

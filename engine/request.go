@@ -34,6 +34,9 @@ type requestFields struct {
 	queued  queueMask
 	retries uint8 // times it was taken back from a link that was lost, or asked again because of the order
 
+	blocking bool // it may wait at the server for as long as it says: no time-out of the pool's
+	internal bool // a session's own: no client waits for it, and its reply is the session's
+
 	nextClient *request
 	nextServer *request
 }
@@ -107,8 +110,14 @@ func (r *request) dead() bool {
 	if r.parent != nil {
 		return r.queued&inClient == 0 || r.state == requestAnswered
 	}
-	return r.client == nil || r.state == requestAnswered
+	if r.client == nil {
+		return !r.internal || r.state == requestAnswered || r.server.lane == nil || r.server.lane.session == nil
+	}
+	return r.state == requestAnswered
 }
+
+// counts reports that a request in flight is work under way: a client that is blocked keeps no loop from waiting for it.
+func (r *request) counts() bool { return !r.blocking && !r.internal }
 
 // clientQueue is the FIFO of a client's requests.
 type clientQueue struct {

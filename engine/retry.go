@@ -26,6 +26,10 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.demoted = true
 		s.cause = line(first)
 	}
+	if s.lane != nil && s.lane.inTransaction() {
+		k.blocked = k.blocked || demoted // the server has refused to queue it: EXEC says so
+		return false
+	}
 	if isScript(r.cmd) || k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
 		// A script may have written before it raised an error of its own that looks like one of these.
 		k.blocked = k.blocked || demoted
@@ -80,6 +84,10 @@ func (k *link) settle() {
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
 func (k *link) takeBack() {
 	l, g := k.loop, k.server.group
+	if k.server.lane != nil && k.server.lane.inTransaction() {
+		k.server.lane.session.brokenOff(k)
+		return
+	}
 	for k.inflight.count > 0 {
 		r := k.pop()
 		unsent := r.seq > k.written
@@ -91,9 +99,13 @@ func (k *link) takeBack() {
 			k.takeRequest(r)
 		default:
 			g.unknown++
-			l.fail(r, errUnknownOutcome, fmt.Sprintf("ERR respgate: group '%s': connection to its master was lost after the request was sent; it may or may not have been executed", g.name))
+			l.fail(r, errUnknownOutcome, outcomeUnknown(g))
 			l.leave(r, inServer)
 		}
 	}
 	k.server.requeue(&k.retry)
+}
+
+func outcomeUnknown(g *group) string {
+	return "ERR respgate: group '" + g.name + "': connection to its master was lost after the request was sent; it may or may not have been executed"
 }

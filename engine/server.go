@@ -11,8 +11,9 @@ import (
 	"respgate/engine/topology"
 )
 
-// server is one loop's way to the master of a group, for one protocol version: the links, and the requests that wait
-// because there is no link, the link is behind, or the group is on hold.
+// server is one loop's way to the master of a group, for one protocol version and database: the links, and the requests
+// that wait because there is no link, the link is behind, or the group is on hold. Most are shared by all clients of the
+// loop; a lane (see lane.go) is one client's at a time.
 //
 // Requests of one client for one server leave in order: a client always uses the same link, and while anything is
 // pending nothing overtakes it.
@@ -20,6 +21,8 @@ type server struct {
 	loop   *loop
 	group  *group
 	proto3 bool
+	db     int32 // poolDB, or what clients have SELECTed
+	lane   *lane // nil of a shared one
 
 	master   *topology.Master // that the links are for
 	links    []*link          // server_connections of them, nil where none is open
@@ -38,7 +41,8 @@ type server struct {
 	restUntil int64  // the server said -LOADING: nothing is sent until then
 	cause     string // of the last failure
 
-	used bool // somebody wanted it: it is connected again by itself
+	used   bool  // somebody wanted it: it is connected again by itself
+	usedAt int64 // when its links were wanted last, of one in group.others
 }
 
 // Bounds of a link and of what waits for one that is behind.
@@ -54,8 +58,8 @@ const (
 	maxDials      = 16   // connections begun in one turn of the loop: each takes about as long as fifty requests
 )
 
-func newServer(g *group, proto3 bool) *server {
-	s := &server{loop: g.loop, group: g, proto3: proto3, master: &g.topo.Master}
+func newServer(g *group, proto3 bool, db int32) *server {
+	s := &server{loop: g.loop, group: g, proto3: proto3, db: db, master: &g.topo.Master}
 	s.links = make([]*link, max(1, g.pool.topo.Settings.ServerConnections))
 	s.timer.Func = s.tick
 	return s
@@ -63,6 +67,14 @@ func newServer(g *group, proto3 bool) *server {
 
 // settings of the pool as they are now.
 func (s *server) settings() *topology.Settings { return &s.group.pool.topo.Settings }
+
+// database is what the links SELECT.
+func (s *server) database() int {
+	if s.db == poolDB {
+		return s.settings().DB
+	}
+	return int(s.db)
+}
 
 // count takes note of n more requests in flight that somebody waits for, or fewer.
 func (s *server) count(n int) {
@@ -264,10 +276,13 @@ func (s *server) release() {
 	s.resumed = again[:0]
 }
 
-// clientID is the id of the client that waits for a live request or fragment.
+// clientID is the id of the client that waits for a live request or fragment; 0 for a session's own.
 func (r *request) clientID() int64 {
 	if r.parent != nil {
 		r = r.parent
+	}
+	if r.client == nil {
+		return 0
 	}
 	return r.client.id
 }
@@ -305,6 +320,9 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	}
 	if i := slices.Index(s.draining, k); i >= 0 {
 		s.draining = slices.Delete(s.draining, i, i+1)
+	}
+	if s.lane != nil && !s.lane.lost(cause) {
+		return
 	}
 	if s.retired != "" || k.retiring || k.replaced {
 		s.recover()
@@ -450,7 +468,7 @@ func (s *server) update(old *topology.Settings) {
 			s.replace(k)
 		}
 	}
-	if n := max(1, set.ServerConnections); n != len(s.links) {
+	if n := max(1, set.ServerConnections); n != len(s.links) && s.lane == nil {
 		old := s.links
 		s.links = make([]*link, n)
 		for _, k := range old[copy(s.links, old):] {

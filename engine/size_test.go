@@ -26,7 +26,7 @@ func sized(t testing.TB, pools, groups int) (*driven, *topology.Snapshot) {
 	d.l.swap(snap)
 	for _, p := range d.l.pools {
 		for _, g := range p.groups {
-			g.server(false)
+			g.server(false, poolDB)
 		}
 	}
 	return d, snap

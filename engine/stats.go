@@ -144,16 +144,10 @@ func (g *group) collect(gs *report.Group) (links int) {
 	if g.version != "" {
 		gs.Version = g.version
 	}
-	for _, s := range g.servers {
-		if s == nil {
-			continue
-		}
+	g.each(func(s *server) {
 		gs.Inflight += s.live
 		for _, k := range s.links {
-			if k == nil {
-				continue
-			}
-			if k.state == linkUp {
+			if k != nil && k.state == linkUp {
 				links++
 			}
 		}
@@ -161,7 +155,7 @@ func (g *group) collect(gs *report.Group) (links int) {
 			gs.OldestHeld = max(gs.OldestHeld, time.Duration(g.loop.now-h.start))
 			gs.Cause = s.why()
 		}
-	}
+	})
 	gs.Links += links
 	return links
 }

@@ -25,7 +25,7 @@ func (l *loop) trim(now int64) {
 	l.early.Idle()
 	for _, p := range l.pools {
 		for _, g := range p.groups {
-			g.idle()
+			g.idle(now)
 		}
 	}
 	dropped := l.bufs.Trim()

@@ -10,9 +10,10 @@ const (
 	EventDemoted                       // the node is no master: ROLE or -READONLY says so
 	EventTimeout                       // requests went without a reply for the pool's timeout
 	EventAcceptFailed                  // no descriptor for a new client; accepting pauses
+	EventResubscribed                  // a client's subscriptions are in place again after its link was lost
 )
 
-var eventNames = [...]string{"link-up", "link-lost", "dial-failed", "demoted", "timeout", "accept-failed"}
+var eventNames = [...]string{"link-up", "link-lost", "dial-failed", "demoted", "timeout", "accept-failed", "resubscribed"}
 
 func (k EventKind) String() string { return eventNames[k] }
 

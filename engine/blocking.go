@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"respgate/engine/buffer"
+	"respgate/engine/command"
+	"respgate/engine/resp"
+)
+
+// Blocking commands take a lane for as long as they wait. The client is not handled further meanwhile, but it is read, so
+// that its end is noticed: the server must not hand an element to nobody.
+
+// forwardBlocking sends a command that may wait at the server.
+func (c *client) forwardBlocking(cmd *command.Command, g *group, frame []byte) {
+	if c.queue.count > 0 {
+		c.postpone(cmd)
+		return
+	}
+	s := c.own()
+	if !s.open(g) {
+		s.settle()
+		return
+	}
+	c.block()
+	r := c.request(cmd, len(frame))
+	r.blocking = true
+	g.send(r, frame, c)
+}
+
+// block stops handling the client's requests until what it waits for is answered.
+func (c *client) block() {
+	c.session.blocked = true
+	c.pause(pauseSwitch)
+}
+
+// maxAhead is how much is read of a client that is blocked.
+const maxAhead = buffer.Large
+
+// readsAhead reports that the client is read although nothing of it is handled.
+func (c *client) readsAhead() bool {
+	return c.session != nil && c.session.blocked && !c.session.deaf && c.state == clientOpen && c.paused == pauseSwitch
+}
+
+// readAhead keeps what comes until the client is handled again. Its end takes everything along.
+func (c *client) readAhead() {
+	if c.in == nil || c.in.Cap() == int(c.inLen) {
+		next := c.loop.bufs.Get(min(2*int(c.inLen)+minInput, maxAhead))
+		if c.in != nil {
+			copy(next.Bytes(), c.in.Bytes()[:c.inLen])
+			c.in.Release()
+		}
+		c.in = next
+	}
+	n, err := readFD(int(c.fd), c.in.Bytes()[c.inLen:])
+	switch {
+	case err != nil && wouldBlock(err):
+		if c.inLen == 0 {
+			c.dropInput()
+		}
+		return
+	case err != nil || n == 0:
+		c.close()
+		return
+	}
+	c.pool.received += uint64(n)
+	if c.inLen += uint32(n); c.inLen >= maxAhead {
+		c.session.deaf = true
+		c.watch()
+	}
+}
+
+// unblock ends the wait of a blocked client, as CLIENT UNBLOCK asks: mode is TIMEOUT or ERROR. It reports whether the client
+// was blocked.
+func (c *client) unblock(mode string) bool {
+	r := c.queue.head
+	if c.session == nil || !c.session.blocked || r == nil || !r.blocking {
+		return false
+	}
+	ln := r.server.lane
+	if r.state == requestPending {
+		c.loop.fail(r, errHeld, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
+		r.server.sweep()
+		return true
+	}
+	if ln.clientID == "" {
+		return false
+	}
+	sv := ln.server.group.server(c.proto3, poolDB)
+	q := c.loop.newRequest()
+	q.internal, q.cmd, q.server, q.start = true, cmdClient, sv, c.loop.now
+	b := resp.AppendRequest(nil, "CLIENT", "UNBLOCK", ln.clientID, mode)
+	q.piece = sv.store.Put(&c.loop.bufs, b)
+	sv.send(q, c)
+	return true
+}
+
+// waitReplicas is WAIT and WAITAOF. They are about the writes of one connection; those of the client went over others, and
+// are answered: a lane that is sent any command first counts all that came before.
+func (c *client) waitReplicas(cmd *command.Command, frame []byte, f *resp.Frame) {
+	if c.queue.count > 0 {
+		c.postpone(cmd)
+		return
+	}
+	s := c.own()
+	for _, g := range c.pool.groups {
+		if !s.open(g) {
+			s.settle()
+			return
+		}
+		s.ask(s.lanes[g], cmdPing, "PING")
+	}
+	c.block()
+	if len(c.pool.groups) > 1 {
+		c.fanout(cmd, frame, f)
+		return
+	}
+	r := c.request(cmd, len(frame))
+	r.blocking = true
+	c.pool.groups[0].send(r, frame, c)
+}
+
+func (c *client) fanout(cmd *command.Command, _ []byte, _ *resp.Frame) {
+	c.unsupported(cmd, cmd.Reason)
+}

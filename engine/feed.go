@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+
+	"respgate/engine/buffer"
+	"respgate/engine/resp"
+	"respgate/engine/timer"
+)
+
+// A feed is a lane to one group that brings a client what it has not asked for one by one: messages, and MONITOR's lines.
+// It speaks RESP3, whatever its client does, because a push is told from a reply there. A client has one to every group of
+// the pool: messages come from wherever they are published, events of keys from where the key is.
+
+// feedOp is what was sent on a feed and is not confirmed yet.
+type feedOp struct {
+	sub     *subscription // nil of MONITOR, and of what the client has left meanwhile
+	monitor bool
+}
+
+// openFeeds gives the session a feed to every group; false if there is none free, which the client has been told then.
+func (s *session) openFeeds() bool {
+	for _, g := range s.client.pool.groups {
+		if !s.openFeed(g) {
+			s.client.pool.count(errNoSessionLink)
+			s.client.replyError(g.noLane())
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) openFeed(g *group) bool {
+	if s.feeds[g] != nil {
+		return true
+	}
+	ln := g.lease(s, way{true, poolDB}, true)
+	if ln == nil {
+		return false
+	}
+	s.feeds[g] = ln
+	if ln.link() != nil {
+		s.feedUp(ln)
+		return true
+	}
+	ln.server.recover()
+	return true
+}
+
+// feedUp tells a server of everything that is wanted of it, on a new link as on the first.
+func (s *session) feedUp(ln *lane) {
+	n := 0
+	for kind := range s.subs.names {
+		for _, sub := range s.subs.names[kind] {
+			ln.subscribe(sub)
+			n++
+		}
+	}
+	if s.monitor {
+		ln.startMonitor()
+		n++
+	}
+	if ln.broken && n > 0 {
+		g := ln.server.group
+		s.client.loop.eng.observe(Event{
+			Kind: EventResubscribed, Pool: g.pool.name, Group: g.name, Master: ln.server.master.Name, Generation: ln.server.master.Generation,
+			Cause: fmt.Sprintf("%d subscriptions of a client are in place again; messages in between are lost", n),
+		})
+	}
+	ln.broken = false
+}
+
+// fed takes what comes on a feed and is no push.
+func (ln *lane) fed(kind byte, rep *reply) {
+	s := ln.session
+	monitor := len(ln.expected) > 0 && ln.expected[0].monitor
+	switch {
+	case isError(kind) && len(ln.expected) > 0:
+		op := ln.expected[0]
+		ln.expected = ln.expected[1:]
+		s.refusedBy(ln, op, line(rep.first()))
+	case kind == '+' && monitor:
+		ln.expected = ln.expected[1:]
+		s.monitorConfirmed(ln)
+	case kind == '+' && s.monitor:
+		s.client.push(monitorLine(ln.server.group, rep.whole()))
+	}
+}
+
+// pushed takes a push of a server.
+func (s *session) pushed(ln *lane, rep *reply) {
+	what, name, ok := pushHead(rep.first())
+	if !ok {
+		if what, name, ok = pushHead(rep.whole()); !ok {
+			return
+		}
+	}
+	switch kind := pushKinds[string(what)]; {
+	case string(what) == "invalidate":
+		if s.client.proto3 {
+			s.client.pass(rep)
+		}
+	case kind == 0 || !ln.feed:
+	case kind < 0: // (un)subscribe: confirmations come in the order of what was sent
+		if len(ln.expected) == 0 {
+			return
+		}
+		op := ln.expected[0]
+		ln.expected = ln.expected[1:]
+		if op.sub != nil {
+			s.confirmed(ln, op.sub)
+		}
+	default:
+		if sub := s.subs.names[kind-1][string(name)]; sub != nil && sub.pending == nil {
+			s.client.pass(rep)
+		}
+	}
+}
+
+// pushKinds says which names a push is about, plus one; -1 of confirmations.
+var pushKinds = map[string]int{
+	"message": 1 + channels, "pmessage": 1 + patterns, "smessage": 1 + shardChannels,
+	"subscribe": -1, "psubscribe": -1, "ssubscribe": -1, "unsubscribe": -1, "punsubscribe": -1, "sunsubscribe": -1,
+}
+
+// pushHead reads the first two elements of a push, which are strings; false if b ends before, or they are something else.
+func pushHead(b []byte) (what, name []byte, ok bool) {
+	_, rest, ok := bytes.Cut(b, []byte("\r\n"))
+	if !ok {
+		return nil, nil, false
+	}
+	if what, rest, ok = bulkAt(rest); !ok {
+		return nil, nil, false
+	}
+	if len(rest) > 0 && rest[0] != '$' { // invalidate has a list, or null
+		return what, nil, true
+	}
+	name, _, ok = bulkAt(rest)
+	return what, name, ok
+}
+
+func bulkAt(b []byte) (s, rest []byte, ok bool) {
+	head, rest, ok := bytes.Cut(b, []byte("\r\n"))
+	if !ok || len(head) < 2 || head[0] != '$' {
+		return nil, nil, false
+	}
+	n, ok := resp.ParseInt(head[1:])
+	if !ok || n < 0 || int64(len(rest)) < n+2 {
+		return nil, nil, false
+	}
+	return rest[:n], rest[n+2:], true
+}
+
+// pass gives the client a server's push as it is; one that speaks RESP2 gets an array.
+func (c *client) pass(rep *reply) {
+	if c.tooSlow(int64(rep.size())) {
+		return
+	}
+	if !c.proto3 {
+		c.out.Append(&c.loop.bufs, []byte("*"))
+		skipByte(rep)
+	}
+	rep.appendTo(&c.out, &c.loop.bufs)
+	c.loop.markClient(c)
+}
+
+// skipByte takes the first byte off a server's reply.
+func skipByte(rep *reply) {
+	if rep.lead == nil || rep.lead.Size() == 0 {
+		rep.off++
+		return
+	}
+	var rest buffer.Chain
+	for i, p := range rep.lead.Pieces() {
+		if i == 0 {
+			p.Off++
+		}
+		rest.AppendRef(p.Chunk, p.Off, p.End)
+	}
+	rep.lead.Clear()
+	*rep.lead = rest
+}
+
+// push gives the client what the proxy says unasked.
+func (c *client) push(text []byte) {
+	if c.tooSlow(int64(len(text))) {
+		return
+	}
+	c.out.Append(&c.loop.bufs, text)
+	c.loop.markClient(c)
+}
+
+// tooSlow closes a client that does not read what is pushed to it, as Redis does: what it has not read is lost, which only
+// the end of the connection can tell it.
+func (c *client) tooSlow(n int64) bool {
+	if c.state != clientOpen {
+		return true
+	}
+	if int64(c.out.Size())+n <= max(c.pool.topo.Settings.ClientBuffer, n) {
+		return false
+	}
+	c.pool.count(errTooSlow)
+	c.close()
+	return true
+}
+
+// feedCall is a SUBSCRIBE or MONITOR that not all servers have confirmed. The client waits for it.
+type feedCall struct {
+	session *session
+	request *request
+	left    int // confirmations still to come
+	done    func() []byte
+	undo    func()
+	timer   timer.Timer
+}
+
+// wait makes the client wait for the confirmations of a call.
+func (s *session) wait(call *feedCall, r *request) {
+	c := s.client
+	call.session, call.request = s, r
+	r.blocking = true
+	call.timer.Func = func(int64) { call.fail(call.late()) }
+	s.call = call
+	c.pause(pauseSwitch)
+	if call.left == 0 {
+		call.finish()
+		return
+	}
+	set := &c.pool.topo.Settings
+	if limit := max(set.HoldTimeout, set.Timeout); limit > 0 {
+		c.loop.wheel.Set(&call.timer, c.loop.now+int64(limit))
+	}
+}
+
+// late says why a call has not been confirmed in time.
+func (call *feedCall) late() string {
+	c := call.session.client
+	for _, g := range c.pool.groups {
+		if ln := call.session.feeds[g]; ln != nil && ln.link() == nil {
+			return fmt.Sprintf("ERR respgate: not subscribed: %s (waited %d ms)", ln.server.why(), (c.loop.now-call.request.start)/1e6)
+		}
+	}
+	return fmt.Sprintf("ERR respgate: not subscribed: not confirmed by every group within %d ms", (c.loop.now-call.request.start)/1e6)
+}
+
+// finish answers the call.
+func (call *feedCall) finish() {
+	call.stop()
+	rep := reply{text: call.done()}
+	call.session.client.loop.complete(call.request, &rep)
+}
+
+// fail answers the call with an error, and takes back what was done of it.
+func (call *feedCall) fail(text string) {
+	call.stop()
+	call.undo()
+	call.session.client.loop.fail(call.request, errUnsupported, text)
+}
+
+func (call *feedCall) stop() {
+	call.session.client.loop.wheel.Stop(&call.timer)
+	call.session.call = nil
+}
+
+// refusedBy handles a server's error to what was sent on a feed.
+func (s *session) refusedBy(ln *lane, op feedOp, text string) {
+	if s.call == nil || op.sub != nil && op.sub.pending == nil {
+		return
+	}
+	s.call.fail(text + " (respgate: group '" + ln.server.group.name + "')")
+}
+
+// follow adapts the session to the groups the pool has now.
+func (s *session) follow() {
+	p := s.client.pool
+	for g, ln := range s.feeds {
+		if p.byName[g.name] != g {
+			delete(s.feeds, g)
+			ln.handBack()
+		}
+	}
+	for g, sv := range s.lanes {
+		if p.byName[g.name] != g && s.tx.group != g {
+			delete(s.lanes, g)
+			sv.lane.dirty |= dirtyState
+			sv.lane.handBack()
+		}
+	}
+	for _, g := range p.groups {
+		if len(s.feeds) > 0 && !s.openFeed(g) || len(s.setup) > 0 && !s.open(g) {
+			p.count(errNoSessionLink)
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"respgate/engine/command"
+	"respgate/engine/resp"
+)
+
+// session is what one client has of its own with the servers: the lanes its requests take, the feeds that bring it pushes,
+// and the state that needs them. It lasts as long as there is such state; most clients never have one.
+//
+// A client changes between shared links and lanes only while nothing of it is under way, so its requests never overtake
+// each other: a request that has to wait for that is postponed, and handled again when the queue is empty.
+type session struct {
+	client *client
+	lanes  map[*group]*server // the client's requests for these groups go here
+	feeds  map[*group]*lane
+	tx     transaction
+
+	blocked  bool // a command waits at its server for as long as it says
+	deaf     bool // so much came meanwhile that no more is read
+	call     *feedCall
+	subs     subscriptions
+	monitor  bool
+	tracking *tracking
+	noTouch  []string   // CLIENT NO-TOUCH ON, if it is
+	wanted   []string   // the request that is being agreed to; nil if it ends something
+	setup    [][]string // what each lane is told before its first request
+}
+
+// own is the client's session, made if there is none.
+func (c *client) own() *session {
+	if c.session == nil {
+		c.session = &session{client: c, lanes: map[*group]*server{}, feeds: map[*group]*lane{}}
+	}
+	return c.session
+}
+
+// open gives the session a lane to g; false if there is none free, which the client has been told then.
+func (s *session) open(g *group) bool {
+	if s.lanes[g] != nil {
+		return true
+	}
+	c := s.client
+	ln := g.lease(s, way{c.proto3, c.db}, false)
+	if ln == nil {
+		s.refuse(errNoSessionLink, g.noLane())
+		return false
+	}
+	s.lanes[g] = ln.server
+	if k := ln.link(); k != nil { // an idle one; a new link is told in its handshake
+		for _, args := range s.setup {
+			s.ask(ln.server, cmdClient, args...)
+		}
+	}
+	return true
+}
+
+// refuse answers with an error; within MULTI the transaction will not be executed then.
+func (s *session) refuse(kind errorKind, text string) {
+	s.client.pool.count(kind)
+	s.abort()
+	s.client.replyError(text)
+}
+
+// abort notes that a command was not queued: EXEC is answered with an error then, as in Redis.
+func (s *session) abort() {
+	if s.tx.multi {
+		s.tx.aborted = true
+	}
+}
+
+// ask sends a request of the session's own; its reply comes to answered.
+func (s *session) ask(sv *server, cmd *command.Command, args ...string) {
+	l := s.client.loop
+	b := resp.AppendRequest(l.scratch(), args...)
+	s.askRaw(sv, cmd, b)
+	l.batch = b[:0]
+}
+
+func (s *session) askRaw(sv *server, cmd *command.Command, frame []byte) {
+	l := s.client.loop
+	r := l.newRequest()
+	r.internal, r.cmd, r.server, r.start = true, cmd, sv, l.now
+	r.piece = sv.store.Put(&l.bufs, frame)
+	sv.send(r, s.client)
+}
+
+// answered takes the reply to a request of the session's own.
+func (s *session) answered(r *request, rep *reply) {
+	first := rep.first()
+	failed := len(first) > 0 && isError(first[0])
+	switch {
+	case !failed:
+	case r.cmd == cmdSelect || r.cmd == cmdClient:
+		// The link is not what the client believes it to be: a new one will be, or says why not.
+		if k := r.server.links[0]; k != nil {
+			defer k.close("its session cannot be set up: " + line(first))
+		}
+	case s.tx.multi:
+		s.tx.aborted = true
+	}
+	if r.queued == 0 {
+		s.client.loop.leave(r, inClient)
+	}
+}
+
+// replied looks at a reply on its way to the client, and may change it.
+func (s *session) replied(r *request, rep *reply) {
+	if rep == nil { // merged from parts
+		return
+	}
+	first := rep.first()
+	if len(first) == 0 {
+		return
+	}
+	failed := isError(first[0])
+	switch r.cmd {
+	case cmdExec:
+		s.tx.executed = first[0] == '*' && first[1] != '-'
+	case cmdDiscard:
+		if s.tx.refused {
+			*rep = reply{text: execAbortReply}
+		}
+	case cmdTracking, cmdNoTouch:
+		s.setUp(r.cmd, failed)
+	default:
+		if failed {
+			s.abort()
+		}
+	}
+}
+
+// handle decides about a request of a client that has a session.
+func (s *session) handle(cmd *command.Command, frame []byte, f *resp.Frame) {
+	c := s.client
+	caching := s.tracking != nil && s.tracking.caching != ""
+	switch {
+	case s.tx.multi:
+		s.inMulti(cmd, frame, f)
+	case c.inSubscriberMode() && !forSubscribers(cmd):
+		c.replyError("ERR Can't execute '" + cmd.Name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	case s.monitor && cmd.Flags&(command.FlagWrite|command.FlagReadOnly) != 0:
+		c.replyError("ERR Replica can't interact with the keyspace")
+	default:
+		c.serve(cmd, frame, f)
+	}
+	if caching && !c.postponed && s.tracking != nil && !s.tx.multi && cmd != cmdCaching {
+		s.tracking.caching = "" // it was about this request, and MULTI hands it on to all that follow
+	}
+}
+
+// sessionCommand is a command that concerns the client's own state.
+func (c *client) sessionCommand(cmd *command.Command, frame []byte, f *resp.Frame) {
+	switch cmd.Name {
+	case "multi":
+		c.multi(frame)
+	case "exec":
+		c.replyError("ERR EXEC without MULTI")
+	case "discard":
+		c.replyError("ERR DISCARD without MULTI")
+	case "watch":
+		c.watchKeys(cmd, frame, f)
+	case "unwatch":
+		c.unwatch(frame)
+	case "subscribe", "psubscribe", "ssubscribe":
+		c.subscribe(cmd, frame, f)
+	case "unsubscribe", "punsubscribe", "sunsubscribe":
+		c.unsubscribe(cmd, frame, f)
+	case "monitor":
+		c.monitor()
+	case "wait", "waitaof":
+		c.waitReplicas(cmd, frame, f)
+	case "client|tracking", "client|no-touch":
+		c.pin(cmd, frame, f)
+	case "client|caching":
+		c.caching(frame, f)
+	case "client|trackinginfo":
+		c.forward(cmd, c.pool.groups[0], frame)
+	}
+}
+
+// postpone lets the request being handled wait until nothing of its client is under way.
+func (c *client) postpone(cmd *command.Command) {
+	c.pool.commands[cmd.ID]-- // it is counted when it is handled again
+	c.postponed = true
+	c.pause(pauseSwitch)
+}
+
+// settle ends what is over. Nothing of the client is under way.
+func (s *session) settle() {
+	s.blocked, s.deaf = false, false
+	if s.tx.ending {
+		s.endTransaction()
+	}
+	if !s.tx.multi && !s.tx.watching && len(s.setup) == 0 {
+		for g, sv := range s.lanes {
+			delete(s.lanes, g)
+			sv.lane.handBack()
+		}
+	}
+	if s.subs.count() == 0 && !s.monitor && s.call == nil {
+		for g, ln := range s.feeds {
+			delete(s.feeds, g)
+			ln.dirty |= dirtyState
+			ln.handBack()
+		}
+	}
+	if len(s.lanes) == 0 && len(s.feeds) == 0 && !s.tx.multi && !s.tx.watching {
+		s.client.session = nil
+	}
+}
+
+// close gives everything back: the client is gone, or RESET has ended its state.
+func (s *session) close() {
+	s.client.session = nil
+	if s.call != nil {
+		s.call.stop()
+	}
+	for g, sv := range s.lanes {
+		ln := sv.lane
+		if s.tx.group == g {
+			ln.dirty |= dirtyTransaction
+		}
+		if len(s.setup) > 0 {
+			ln.dirty |= dirtyState
+		}
+		ln.handBack()
+	}
+	for _, ln := range s.feeds {
+		ln.dirty |= dirtyState
+		if s.monitor {
+			ln.dirty |= dirtyMonitor
+		}
+		ln.handBack()
+	}
+	clear(s.lanes)
+	clear(s.feeds)
+}
+
+// end answers what might wait for ever: the client is to be closed.
+func (s *session) end(text string) {
+	c := s.client
+	if s.call != nil {
+		s.call.fail(text)
+	}
+	if s.blocked && c.queue.head != nil {
+		c.loop.fail(c.queue.head, errGroupGone, text)
+	}
+}
+
+// lost learns that the link of a lane is closed; its requests have been dealt with.
+func (s *session) lost(ln *lane, cause string) {
+	g := ln.server.group
+	if s.tx.group == g && s.tx.watching {
+		s.tx.lost = cause
+	}
+	if s.tracking != nil && !ln.feed {
+		s.client.flushCache()
+	}
+}
+
+// selectDB follows the client's SELECT on its lanes.
+func (s *session) selectDB(db int32) {
+	for _, sv := range s.lanes {
+		sv.db = db
+		s.ask(sv, cmdSelect, "SELECT", itoa(sv.database()))
+	}
+}
