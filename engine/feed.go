@@ -62,13 +62,31 @@ func (s *session) feedUp(ln *lane) {
 		n++
 	}
 	if ln.broken && n > 0 {
-		g := ln.server.group
-		s.client.loop.eng.observe(Event{
-			Kind: EventResubscribed, Pool: g.pool.name, Group: g.name, Master: ln.server.master.Name, Generation: ln.server.master.Generation,
-			Cause: fmt.Sprintf("%d subscriptions of a client are in place again; messages in between are lost", n),
-		})
+		ln.server.group.restored(n)
 	}
 	ln.broken = false
+}
+
+// restoredPeriod is for how long restored subscriptions of a group are gathered into one event: its clients come together.
+const restoredPeriod = int64(500e6)
+
+// restored notes that so many subscriptions are in place again after their link was lost.
+func (g *group) restored(n int) {
+	l := g.loop
+	if g.restoring == nil {
+		g.restoring = &timer.Timer{Func: func(int64) {
+			m := &g.topo.Master
+			l.eng.observe(Event{
+				Kind: EventResubscribed, Pool: g.pool.name, Group: g.name, Master: m.Name, Generation: m.Generation,
+				Cause: fmt.Sprintf("%d subscriptions are in place again; messages in between are lost", g.restoredSubs),
+			})
+			g.restoredSubs = 0
+		}}
+	}
+	g.restoredSubs += n
+	if !g.restoring.Set() {
+		l.wheel.Set(g.restoring, l.now+restoredPeriod)
+	}
 }
 
 // fed takes what comes on a feed and is no push.

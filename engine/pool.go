@@ -6,19 +6,21 @@ import (
 	"sync/atomic"
 
 	"respgate/engine/command"
+	"respgate/engine/timer"
 	"respgate/engine/topology"
 )
 
 // pool is one loop's part of a pool: its clients here, its groups, its counters.
 type pool struct {
-	loop    *loop
-	name    string
-	topo    *topology.Pool
-	groups  []*group // as topo.Groups: Ring.Index is an index into it
-	byName  map[string]*group
-	clients *client // list of those on this loop
-	count_  int
-	retired bool
+	loop     *loop
+	name     string
+	topo     *topology.Pool
+	groups   []*group // as topo.Groups: Ring.Index is an index into it
+	byName   map[string]*group
+	clients  *client // list of those on this loop
+	sessions map[*session]bool
+	count_   int
+	retired  bool
 
 	received, sentBytes        uint64 // clients
 	serverReceived, serverSent uint64
@@ -35,17 +37,20 @@ type pool struct {
 
 // group is one loop's part of a group.
 type group struct {
-	loop     *loop
-	pool     *pool
-	name     string
-	topo     *topology.Group
-	shared   *groupShared
-	servers  [2]*server // for RESP2 and RESP3 clients of the pool's database; nil until needed
-	others   map[way]*server
-	lanes    laneList
-	version  string // redis_version of its master
-	software string
-	verified int64 // when a link's ROLE said master, ns of the loop's clock
+	loop    *loop
+	pool    *pool
+	name    string
+	topo    *topology.Group
+	shared  *groupShared
+	servers [2]*server // for RESP2 and RESP3 clients of the pool's database; nil until needed
+	others  map[way]*server
+	lanes   laneList
+
+	restoring    *timer.Timer // tells of subscriptions that are in place again; nil until there are any
+	restoredSubs int
+	version      string // redis_version of its master
+	software     string
+	verified     int64 // when a link's ROLE said master, ns of the loop's clock
 
 	requests, answered, retried, unknown, late, timeouts uint64
 }
@@ -65,7 +70,7 @@ func (l *loop) swap(s *topology.Snapshot) {
 		p := l.pools[t.Name]
 		if p == nil {
 			p = &pool{
-				loop: l, name: t.Name, byName: map[string]*group{},
+				loop: l, name: t.Name, byName: map[string]*group{}, sessions: map[*session]bool{},
 				commands: make([]uint64, command.Count()+1), commandErrors: make([]uint64, command.Count()+1),
 			}
 			l.pools[t.Name] = p
@@ -105,10 +110,8 @@ func (p *pool) update(t *topology.Pool) {
 	for _, g := range groups {
 		g.update(&old.Settings)
 	}
-	for c := p.clients; c != nil && len(gone) > 0; c = c.next {
-		if c.session != nil {
-			c.session.follow()
-		}
+	for s := range p.sessions {
+		s.follow()
 	}
 	for name, g := range gone {
 		if byName[name] == nil {

@@ -31,8 +31,15 @@ type session struct {
 func (c *client) own() *session {
 	if c.session == nil {
 		c.session = &session{client: c, lanes: map[*group]*server{}, feeds: map[*group]*lane{}}
+		c.pool.sessions[c.session] = true
 	}
 	return c.session
+}
+
+// drop forgets a session that has nothing any more.
+func (s *session) drop() {
+	s.client.session = nil
+	delete(s.client.pool.sessions, s)
 }
 
 // open gives the session a lane to g; false if there is none free, which the client has been told then.
@@ -206,13 +213,13 @@ func (s *session) settle() {
 		}
 	}
 	if len(s.lanes) == 0 && len(s.feeds) == 0 && !s.tx.multi && !s.tx.watching {
-		s.client.session = nil
+		s.drop()
 	}
 }
 
 // close gives everything back: the client is gone, or RESET has ended its state.
 func (s *session) close() {
-	s.client.session = nil
+	s.drop()
 	if s.call != nil {
 		s.call.stop()
 	}

@@ -25,6 +25,9 @@ func (e *Engine) Stats() *report.Stats {
 		for _, n := range p.Commands {
 			p.Requests += n
 		}
+		for _, g := range p.Groups {
+			p.SessionsRefused += g.SessionsRefused
+		}
 	}
 	return st
 }
@@ -124,6 +127,9 @@ func (p *pool) collect(ps *report.Pool) {
 		ps.Errors[errorNames[k]] += n
 	}
 	ps.Failures += failures(&p.errors)
+	for s := range p.sessions {
+		s.collect(ps)
+	}
 	for reason, n := range p.rejected {
 		ps.Rejected[reason] += n
 	}
@@ -132,6 +138,18 @@ func (p *pool) collect(ps *report.Pool) {
 	}
 	ps.LatencySum += time.Duration(p.latency.sum)
 	ps.LatencyCount += p.latency.count
+}
+
+// collect counts the client of a session by what it does.
+func (s *session) collect(ps *report.Pool) {
+	for n, is := range map[*int]bool{
+		&ps.Subscribers: s.subs.count() > 0, &ps.Transactions: s.tx.multi || s.tx.watching, &ps.Blocked: s.blocked,
+		&ps.Monitors: s.monitor, &ps.Tracking: s.tracking != nil,
+	} {
+		if is {
+			*n++
+		}
+	}
 }
 
 func (g *group) collect(gs *report.Group) (links int) {
@@ -157,6 +175,9 @@ func (g *group) collect(gs *report.Group) (links int) {
 		}
 	})
 	gs.Links += links
+	gs.Sessions += len(g.lanes.all) - len(g.lanes.idle)
+	gs.SessionsIdle += len(g.lanes.idle)
+	gs.SessionsRefused += g.lanes.refused
 	return links
 }
 

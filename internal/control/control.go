@@ -249,6 +249,9 @@ func (c *Controller) notice(ev report.Event, now time.Time) {
 	case report.EventLinkUp:
 		g.trouble = ""
 		return
+	case report.EventResubscribed:
+		c.log.Info("subscribed again", "pool", ev.Pool, "group", ev.Group, "master", ev.Master, "cause", ev.Cause)
+		return
 	case report.EventDialFailed:
 		c.names.refresh(g.host, now)
 	case report.EventTimeout:
