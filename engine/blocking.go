@@ -42,6 +42,11 @@ func (c *client) readsAhead() bool {
 
 // readAhead keeps what comes until the client is handled again. Its end takes everything along.
 func (c *client) readAhead() {
+	if c.inLen >= maxAhead {
+		c.session.deaf = true
+		c.watch()
+		return
+	}
 	if c.in == nil || c.in.Cap() == int(c.inLen) {
 		next := c.loop.bufs.Get(min(2*int(c.inLen)+minInput, maxAhead))
 		if c.in != nil {
@@ -62,10 +67,7 @@ func (c *client) readAhead() {
 		return
 	}
 	c.pool.received += uint64(n)
-	if c.inLen += uint32(n); c.inLen >= maxAhead {
-		c.session.deaf = true
-		c.watch()
-	}
+	c.inLen += uint32(n)
 }
 
 // unblock ends the wait of a blocked client, as CLIENT UNBLOCK asks: mode is TIMEOUT or ERROR. It reports whether the client

@@ -40,6 +40,7 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	p.commands[cmd.ID]++
 	if p.topo.Access == topology.Reject && cmd.Route != command.RouteLocal {
 		p.count(errNoAuthority)
+		c.abortMulti()
 		c.replyError("ERR respgate: " + p.topo.Reason)
 		return
 	}

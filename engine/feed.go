@@ -101,7 +101,7 @@ func (ln *lane) fed(kind byte, rep *reply) {
 	case kind == '+' && monitor:
 		ln.expected = ln.expected[1:]
 		s.monitorConfirmed(ln)
-	case kind == '+' && s.monitor:
+	case kind == '+' && s.monitor && s.call == nil:
 		s.client.push(monitorLine(ln.server.group, rep.whole()))
 	}
 }

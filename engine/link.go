@@ -473,7 +473,7 @@ func (k *link) close(cause string) {
 	l.slots.drop(k.handle)
 	k.lead.Clear()
 	k.dropChunk()
-	k.takeBack()
+	k.takeBack(wasUp)
 	k.out.Clear()
 	k.server.lost(k, wasUp, cause)
 }

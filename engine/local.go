@@ -25,7 +25,7 @@ func (c *client) local(cmd *command.Command, frame []byte, f *resp.Frame) {
 	case "hello":
 		c.hello(frame, args)
 	case "select":
-		c.selectDB(arg(frame, args[1]))
+		c.selectDB(frame, f)
 	case "reset":
 		c.reset()
 	case "time":
@@ -93,14 +93,16 @@ func (c *client) time() {
 }
 
 // selectDB makes what follows go to another database.
-func (c *client) selectDB(b []byte) {
+func (c *client) selectDB(frame []byte, f *resp.Frame) {
 	set := &c.pool.topo.Settings
-	n, ok := resp.ParseInt(b)
+	n, ok := resp.ParseInt(arg(frame, f.Args[1]))
 	switch {
 	case !ok:
 		c.replyError("ERR value is not an integer or out of range")
 	case n < 0 || n >= int64(max(set.Databases, 1)):
 		c.replyError("ERR DB index is out of range")
+	case c.session != nil && len(c.session.lanes) > 0:
+		c.session.selectDB(c.databaseOf(n), frame, f)
 	default:
 		c.respond(okReply)
 		c.selectDatabase(c.databaseOf(n))
@@ -122,9 +124,6 @@ func (c *client) selectDatabase(db int32) {
 		return
 	}
 	c.db = db
-	if c.session != nil {
-		c.session.selectDB(db)
-	}
 	if c.queue.count > 0 {
 		c.pause(pauseSwitch)
 	}

@@ -72,7 +72,7 @@ func (l *loop) complete(r *request, rep *reply) {
 		return
 	}
 	if r.internal {
-		r.server.lane.session.answered(r, rep)
+		l.answered(r, rep)
 		return
 	}
 	c := r.client

@@ -35,7 +35,8 @@ type requestFields struct {
 	retries uint8 // times it was taken back from a link that was lost, or asked again because of the order
 
 	blocking bool // it may wait at the server for as long as it says: no time-out of the pool's
-	internal bool // a session's own: no client waits for it, and its reply is the session's
+	internal bool // the proxy's own: no client waits for it; its reply is the session's, if there is one
+	inMulti  bool // it is queued by the server for EXEC
 
 	nextClient *request
 	nextServer *request
@@ -110,10 +111,10 @@ func (r *request) dead() bool {
 	if r.parent != nil {
 		return r.queued&inClient == 0 || r.state == requestAnswered
 	}
-	if r.client == nil {
-		return !r.internal || r.state == requestAnswered || r.server.lane == nil || r.server.lane.session == nil
+	if r.internal {
+		return r.state == requestAnswered || r.server.lane != nil && r.server.lane.session == nil
 	}
-	return r.state == requestAnswered
+	return r.client == nil || r.state == requestAnswered
 }
 
 // counts reports that a request in flight is work under way: a client that is blocked keeps no loop from waiting for it.

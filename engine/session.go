@@ -24,6 +24,8 @@ type session struct {
 	tracking *tracking
 	noTouch  []string   // CLIENT NO-TOUCH ON, if it is
 	wanted   []string   // the request that is being agreed to; nil if it ends something
+	wantedDB int32      // the same for SELECT
+	doubtful bool       // a change of the lanes was not answered: only new links are sure to be right
 	setup    [][]string // what each lane is told before its first request
 }
 
@@ -92,22 +94,28 @@ func (s *session) askRaw(sv *server, cmd *command.Command, frame []byte) {
 	sv.send(r, s.client)
 }
 
-// answered takes the reply to a request of the session's own.
-func (s *session) answered(r *request, rep *reply) {
+// answered takes the reply to a request of the proxy's own.
+func (l *loop) answered(r *request, rep *reply) {
 	first := rep.first()
-	failed := len(first) > 0 && isError(first[0])
-	switch {
-	case !failed:
-	case r.cmd == cmdSelect || r.cmd == cmdClient:
-		// The link is not what the client believes it to be: a new one will be, or says why not.
-		if k := r.server.links[0]; k != nil {
-			defer k.close("its session cannot be set up: " + line(first))
-		}
-	case s.tx.multi:
-		s.tx.aborted = true
+	if ln := r.server.lane; ln != nil && ln.session != nil && len(first) > 0 && isError(first[0]) {
+		ln.session.failed(ln, r.cmd, first)
 	}
 	if r.queued == 0 {
-		s.client.loop.leave(r, inClient)
+		l.leave(r, inClient)
+	}
+}
+
+// failed handles an error to a request of the session's own.
+func (s *session) failed(ln *lane, cmd *command.Command, first []byte) {
+	switch cmd {
+	case cmdClient:
+		// The link is not what the client believes it to be. A new one will be, or says why not.
+		if k := ln.server.links[0]; k != nil && !k.blocked {
+			ln.server.cause = "its session cannot be set up: " + line(first)
+			k.retire()
+		}
+	case cmdMulti:
+		s.abort()
 	}
 }
 
@@ -130,8 +138,16 @@ func (s *session) replied(r *request, rep *reply) {
 		}
 	case cmdTracking, cmdNoTouch:
 		s.setUp(r.cmd, failed)
-	default:
+		s.doubtful = s.doubtful || failed && rep.chunk == nil
+	case cmdSelect:
+		if !r.inMulti {
+			s.selected(failed, rep)
+		}
 		if failed {
+			s.abort()
+		}
+	default:
+		if failed && r.inMulti {
 			s.abort()
 		}
 	}
@@ -184,6 +200,14 @@ func (c *client) sessionCommand(cmd *command.Command, frame []byte, f *resp.Fram
 	case "client|trackinginfo":
 		c.forward(cmd, c.pool.groups[0], frame)
 	}
+	if c.session != nil && c.session.empty() {
+		c.session.drop()
+	}
+}
+
+// empty reports that the client has nothing of its own any more.
+func (s *session) empty() bool {
+	return len(s.lanes) == 0 && len(s.feeds) == 0 && s.call == nil && !s.tx.multi && !s.tx.watching
 }
 
 // postpone lets the request being handled wait until nothing of its client is under way.
@@ -196,6 +220,14 @@ func (c *client) postpone(cmd *command.Command) {
 // settle ends what is over. Nothing of the client is under way.
 func (s *session) settle() {
 	s.blocked, s.deaf = false, false
+	if s.doubtful {
+		s.doubtful = false
+		for _, sv := range s.lanes {
+			if k := sv.links[0]; k != nil {
+				k.close("it did not answer when its state was changed")
+			}
+		}
+	}
 	if s.tx.ending {
 		s.endTransaction()
 	}
@@ -212,7 +244,7 @@ func (s *session) settle() {
 			ln.handBack()
 		}
 	}
-	if len(s.lanes) == 0 && len(s.feeds) == 0 && !s.tx.multi && !s.tx.watching {
+	if s.empty() {
 		s.drop()
 	}
 }
@@ -266,10 +298,28 @@ func (s *session) lost(ln *lane, cause string) {
 	}
 }
 
-// selectDB follows the client's SELECT on its lanes.
-func (s *session) selectDB(db int32) {
+// selectDB sends SELECT on the client's lanes; the client is there when they are.
+func (s *session) selectDB(db int32, frame []byte, f *resp.Frame) {
+	c := s.client
+	s.wantedDB = db
+	c.pause(pauseSwitch)
+	if len(s.lanes) > 1 { // then there is one to every group
+		c.fanout(cmdSelect, frame, f)
+		return
+	}
+	for g := range s.lanes {
+		c.forward(cmdSelect, g, frame)
+	}
+}
+
+// selected follows the reply to SELECT on the lanes. Without one nobody knows where they are.
+func (s *session) selected(failed bool, rep *reply) {
+	if failed {
+		s.doubtful = rep.chunk == nil
+		return
+	}
+	s.client.db = s.wantedDB
 	for _, sv := range s.lanes {
-		sv.db = db
-		s.ask(sv, cmdSelect, "SELECT", itoa(sv.database()))
+		sv.db = s.wantedDB
 	}
 }

@@ -128,7 +128,9 @@ func (s *session) queue(cmd *command.Command, frame []byte, f *resp.Frame) {
 			tx.db = &db
 		}
 	}
-	c.forward(cmd, g, frame)
+	r := c.request(cmd, len(frame))
+	r.inMulti = true
+	g.send(r, frame, c)
 }
 
 // notInMulti is why a command cannot be queued, empty if it can: what the proxy answers about its client the server cannot.
