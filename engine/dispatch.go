@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"strings"
 
 	"respgate/engine/command"
@@ -167,24 +168,33 @@ func (c *client) unknownCommand(frame []byte, f *resp.Frame) {
 	c.pool.count(errUnknownCommand)
 	var b strings.Builder
 	b.WriteString("ERR unknown command '")
-	b.WriteString(clip(string(arg(frame, f.Args[0])), 128))
+	b.WriteString(printed(arg(frame, f.Args[0]), 128))
 	b.WriteString("', with args beginning with: ")
 	room := 128
 	for _, a := range f.Args[1:] {
 		if room <= 0 {
 			break
 		}
-		text := clip(string(arg(frame, a)), room)
+		text := printed(arg(frame, a), room)
 		room -= len(text) + 3
 		b.WriteString("'" + text + "' ")
 	}
 	c.replyError(b.String())
 }
 
+// printed is what Redis' errors show of an argument: at most n bytes, up to a NUL.
+func printed(b []byte, n int) string {
+	b = b[:min(len(b), n)]
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
 func (c *client) unknownSubcommand(cmd *command.Command, sub []byte) {
 	c.abortMulti()
 	c.pool.count(errUnknownCommand)
-	c.replyError("ERR unknown subcommand '" + clip(string(sub), 128) + "'. Try " + strings.ToUpper(cmd.Name) + " HELP.")
+	c.replyError("ERR unknown subcommand '" + printed(sub, 128) + "'. Try " + strings.ToUpper(cmd.Name) + " HELP.")
 }
 
 func (c *client) wrongArity(cmd *command.Command) {

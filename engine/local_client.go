@@ -32,6 +32,12 @@ func (c *client) clientCommand(sub string, frame []byte, args []resp.Span) {
 		c.setInfo(string(arg(frame, args[2])), string(arg(frame, args[3])))
 	case "info":
 		c.respond(resp.AppendVerbatim(c.loop.scratch(), "txt", c.describeLine()+"\n", c.proto3))
+	case "getredir":
+		redirected := int64(-1)
+		if c.session != nil && c.session.tracking != nil {
+			redirected = 0 // tracking brings its messages on this connection
+		}
+		c.respond(resp.AppendInt(c.loop.scratch(), redirected))
 	case "no-evict", "no-touch":
 		c.onOff(arg(frame, args[2]))
 	case "capa":
