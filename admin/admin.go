@@ -2,7 +2,8 @@
 // serves and asks for planned changes; it decides nothing itself.
 //
 //	listener ── Server ── session (a goroutine a connection) ── table ── handler ── StatusReader (rows)
-//	                                                                             └─ Switcher (actions)
+//	                                                                             ├─ Switcher (actions)
+//	                                                                             └─ Servers (settings of the servers)
 //
 // The Server owns its listeners and sessions. A session owns its connection; what other sessions may see of it (CLIENT LIST) is behind its
 // mutex. Every command is a row of the table (commands.go), from which arity checks, HELP, COMMAND DOCS and docs/CONSOLE.md are made.

@@ -76,6 +76,23 @@ func proxyCommands() []*command {
 			example:   "PROXY INFO masters",
 			handler:   proxyInfo,
 		}, {
+			name: "config", permission: reader,
+			summary: "Shows or changes settings of the servers: CONFIG GET or CONFIG SET on the master of a group, or of each group",
+			arguments: []argument{poolArgument, {name: "group|ALL", kind: text}, {name: "action", kind: oneOf, parts: []argument{
+				{name: "pattern", kind: text, token: "GET"},
+				{name: "name_value", kind: block, token: "SET", parts: []argument{{name: "name", kind: text}, {name: "value", kind: text}}},
+			}}},
+			reply: "GET: an array of maps, one a setting: " + keysOf(serverSettingRow) + "; with ALL, a master that cannot be asked is a map with a `cause` and no `name`. " +
+				"`server` is the address that was asked. Passwords are `***`. SET: `+OK` when all have it; it needs the operator's password. " +
+				"Only masters are asked: what is to hold after a failover has to be set on the replicas as well, and what is to hold after a restart, in the file of the server.",
+			errors: append([]string{
+				"-ERR what the server answered, or why it cannot be asked, with its group and address; of SET with ALL also the groups that have it by then",
+				"-NOTREADY the group has no master, or the pool no groups",
+				"-NOPERM SET with the stats password",
+			}, errsGroup...),
+			example: "PROXY CONFIG cache ALL GET 'maxmemory*'",
+			handler: proxyConfig,
+		}, {
 			name: "switch", permission: operator,
 			summary:   "Makes a replica the master of a group, through Sentinel, or points the group at a node that says it is a master",
 			arguments: []argument{poolArgument, {name: "group", kind: text}, nodeOptional},

@@ -26,7 +26,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 123456000, time.UTC)
 
 func before(d time.Duration) time.Time { return noon.Add(-d) }
 
-// fakeProxy is a StatusReader and a Switcher with two pools.
+// fakeProxy is a StatusReader, a Switcher and Servers with two pools.
 type fakeProxy struct {
 	mu    sync.Mutex
 	level string
@@ -200,6 +200,29 @@ func (f *fakeProxy) Reload(dry bool) ([]string, error) {
 	return nil, nil
 }
 
+func (f *fakeProxy) ConfigGet(_ context.Context, pool, group, pattern string) ([]status.ServerSetting, error) {
+	f.note("config get %s %s %s", pool, group, pattern)
+	if pool == "sessions" && group != "" {
+		return nil, Error{"NOTREADY", "group 's1' in pool 'sessions' has no master: no sentinel knows s1"}
+	}
+	if pool == "sessions" {
+		return []status.ServerSetting{{Group: "s1", Cause: "group 's1' has no master: no sentinel\r\nknows s1"}}, nil
+	}
+	rows := []status.ServerSetting{
+		{Group: "g1", Server: "127.0.0.1:6379", Name: pattern, Value: "100"},
+		{Group: "g2", Server: "127.0.0.1:6380", Name: pattern, Value: ""},
+	}
+	return slices.DeleteFunc(rows, func(r status.ServerSetting) bool { return group != "" && r.Group != group }), nil
+}
+
+func (f *fakeProxy) ConfigSet(_ context.Context, pool, group, name, value string) error {
+	f.note("config set %s %s %s %s", pool, group, name, value)
+	if name == "nosuch" {
+		return errors.New("group 'g1', server 127.0.0.1:6379: ERR Unknown option; set before in no group; not tried in 'g2'")
+	}
+	return nil
+}
+
 func (f *fakeProxy) SetLogLevel(level string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -214,7 +237,7 @@ func start(t testing.TB, cfg Config, f *fakeProxy, log io.Writer) (s *Server, ad
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = New(cfg, f, f, slog.New(slog.NewTextHandler(log, nil)))
+	s = New(cfg, f, f, f, slog.New(slog.NewTextHandler(log, nil)))
 	s.now = func() time.Time { return noon }
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

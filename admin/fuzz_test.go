@@ -42,7 +42,7 @@ func FuzzSwitchPayload(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, request []byte) {
 		proxy := newFake()
-		s := New(Config{}, proxy, proxy, slog.New(slog.DiscardHandler))
+		s := New(Config{}, proxy, proxy, proxy, slog.New(slog.DiscardHandler))
 		c := &canned{in: bytes.NewReader(request)}
 		newSession(s, c, 1).serve()
 		replies := respconn.New(&canned{in: bytes.NewReader(c.out.Bytes())}, respconn.Limits{Reply: 4 << 20, Elements: 1 << 16, Depth: 32})

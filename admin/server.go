@@ -28,6 +28,7 @@ const (
 type Server struct {
 	status   StatusReader
 	switcher Switcher
+	servers  Servers
 	log      *slog.Logger
 	table    *table
 	now      func() time.Time
@@ -51,10 +52,11 @@ type Server struct {
 type groupName struct{ pool, group string }
 
 // New makes a server; Serve starts it.
-func New(cfg Config, sr StatusReader, sw Switcher, log *slog.Logger) *Server {
+func New(cfg Config, sr StatusReader, sw Switcher, servers Servers, log *slog.Logger) *Server {
 	s := &Server{
 		status:    sr,
 		switcher:  sw,
+		servers:   servers,
 		log:       log,
 		table:     newTable(),
 		now:       time.Now,

@@ -348,7 +348,7 @@ func TestSecrets(t *testing.T) {
 func pipe(t *testing.T, cfg Config) (client *respconn.Conn, ended chan struct{}, s *Server) {
 	t.Helper()
 	f := newFake()
-	s = New(cfg, f, f, slog.New(slog.DiscardHandler))
+	s = New(cfg, f, f, f, slog.New(slog.DiscardHandler))
 	ours, theirs := net.Pipe()
 	ended = make(chan struct{})
 	session := newSession(s, theirs, 1)

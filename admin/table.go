@@ -29,7 +29,7 @@ type argument struct {
 	token    string // the word before the argument, or the word itself with pureToken
 	optional bool
 	multiple bool
-	parts    []argument // of a block
+	parts    []argument // of a block, or one of which is taken
 }
 
 type kind string
@@ -39,6 +39,7 @@ const (
 	integer   kind = "integer"
 	pureToken kind = "pure-token"
 	block     kind = "block"
+	oneOf     kind = "oneof"
 )
 
 // table finds commands by their names in any case.
@@ -162,6 +163,13 @@ func (a argument) once(most int) []bool {
 	switch {
 	case a.kind == block:
 		own = widths(a.parts, most)
+	case a.kind == oneOf:
+		own = make([]bool, most+1)
+		for _, p := range a.parts {
+			for n, ok := range p.once(most) {
+				own[n] = own[n] || ok
+			}
+		}
 	default:
 		own = make([]bool, most+1)
 		if most >= 1 {
@@ -208,6 +216,12 @@ func (a argument) String() string {
 		s = a.token
 	case block:
 		s = syntax(a.parts)
+	case oneOf:
+		var choices []string
+		for _, p := range a.parts {
+			choices = append(choices, p.String())
+		}
+		s = strings.Join(choices, "|") // as redis-cli shows it
 	}
 	if a.token != "" && a.kind != pureToken {
 		s = a.token + " " + s

@@ -58,6 +58,7 @@ func TestArity(t *testing.T) {
 		"proxy|switch":  {-4, []int{2, 4}},
 		"proxy|rotate":  {-3, []int{1, 3}},
 		"proxy|masters": {-2, []int{0, 1, 2}},
+		"proxy|config":  {-6, []int{4, 5}},
 		"proxy|route":   {-4, []int{2, 3, 4, 5, 6, 7, 8}},
 		"config|set":    {-4, []int{2, 4, 6, 8}},
 		"config|get":    {-3, []int{1, 2, 3, 4, 5, 6, 7, 8}},

@@ -92,7 +92,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 		return err
 	}
 	var console console
-	a.console = admin.New(adminConfig(cf), &console, &console, a.log)
+	a.console = admin.New(adminConfig(cf), &console, &console, &console, a.log)
 	a.metrics, a.stats = metrics.NewServer(&console, a.log), metrics.NewTwemproxyStats(&console, a.log)
 	ctl, err := control.Start(control.Options{
 		Plane: a.plane, Log: a.log, Version: buildVersion(), Commands: engine.Commands(), Level: a.level,

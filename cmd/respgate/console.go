@@ -8,6 +8,7 @@ import (
 
 	"respgate/admin"
 	"respgate/internal/control"
+	"respgate/internal/serverconf"
 	"respgate/internal/status"
 )
 
@@ -17,26 +18,49 @@ type console struct {
 	level *slog.LevelVar
 }
 
-func (c console) Switch(ctx context.Context, pool, group string) (admin.SwitchResult, error) {
+// serverConf lets the console ask the masters that control knows.
+func (c *console) serverConf() *serverconf.Client {
+	return &serverconf.Client{Servers: func(pool, group string) ([]serverconf.Server, error) {
+		rows, err := c.Servers(pool, group)
+		if err != nil {
+			return nil, coded(err)
+		}
+		servers := make([]serverconf.Server, len(rows))
+		for i, r := range rows {
+			servers[i] = serverconf.Server(r)
+		}
+		return servers, nil
+	}}
+}
+
+func (c *console) ConfigGet(ctx context.Context, pool, group, pattern string) ([]status.ServerSetting, error) {
+	return c.serverConf().Get(ctx, pool, group, pattern)
+}
+
+func (c *console) ConfigSet(ctx context.Context, pool, group, name, value string) error {
+	return c.serverConf().Set(ctx, pool, group, name, value)
+}
+
+func (c *console) Switch(ctx context.Context, pool, group string) (admin.SwitchResult, error) {
 	res, err := c.Controller.Switch(ctx, pool, group)
 	return admin.SwitchResult(res), coded(err)
 }
 
-func (c console) SwitchTo(ctx context.Context, pool, group, host string, port int) (admin.SwitchResult, error) {
+func (c *console) SwitchTo(ctx context.Context, pool, group, host string, port int) (admin.SwitchResult, error) {
 	res, err := c.Controller.SwitchTo(ctx, pool, group, host, port)
 	return admin.SwitchResult(res), coded(err)
 }
 
-func (c console) Route(pool string, keys []string) ([]status.Route, error) {
+func (c *console) Route(pool string, keys []string) ([]status.Route, error) {
 	rows, err := c.Controller.Route(pool, keys)
 	return rows, coded(err)
 }
 
-func (c console) Rotate(pool, host string, port int) error {
+func (c *console) Rotate(pool, host string, port int) error {
 	return coded(c.Controller.Rotate(pool, host, port))
 }
 
-func (c console) SetLogLevel(level string) error {
+func (c *console) SetLogLevel(level string) error {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
 		return err

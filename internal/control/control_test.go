@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -406,6 +407,22 @@ func TestRows(t *testing.T) {
 		}
 		if m := c.Managers("web"); len(m) != 1 || m[0].Cluster != "web" {
 			t.Errorf("managers: %+v", m)
+		}
+		if rows, err := c.Servers("cache", "g1"); err != nil || len(rows) != 1 || rows[0].Name != "10.0.1.1:6379" || rows[0].Network != "tcp" || !slices.Equal(rows[0].Addresses, []string{"10.0.1.1:6379"}) {
+			t.Errorf("servers: %+v, %v", rows, err)
+		}
+		for _, of := range [][3]string{{"web", "", "NOTREADY"}, {"cache", "x", "NOGROUP"}, {"none", "", "NOPOOL"}} {
+			if _, err := c.Servers(of[0], of[1]); !errors.As(err, new(*Error)) || !strings.HasPrefix(err.Error(), of[2]+" ") {
+				t.Errorf("servers of %s %s: %v, want %s", of[0], of[1], err, of[2])
+			}
+		}
+		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{}))
+		synctest.Wait()
+		if rows, err := c.Servers("cache", ""); err != nil || len(rows) != 1 || rows[0].Name != "" || rows[0].Cause == "" {
+			t.Errorf("servers without a master: %+v, %v", rows, err)
+		}
+		if _, err := c.Servers("cache", "g1"); err == nil || !strings.HasPrefix(err.Error(), "NOTREADY ") {
+			t.Errorf("a group without a master: %v", err)
 		}
 		if !c.HasPool("cache") || c.HasPool("x") || !c.HasGroup("cache", "g1") || c.HasGroup("cache", "x") || c.HasGroup("x", "g1") {
 			t.Error("what there is")

@@ -183,3 +183,12 @@ type Totals struct {
 	Dials               uint64
 	DialErrors          uint64
 }
+
+// ServerSetting is a row of PROXY CONFIG: a setting of a group's master, or why it could not be asked.
+type ServerSetting struct {
+	Group  string
+	Server string // that was asked, host:port; "" if the group has no master
+	Name   string
+	Value  string
+	Cause  string // with an empty Name
+}

@@ -36,9 +36,10 @@ var layers = map[string]layer{
 	// Its generator, which runs at development time only, and what the two share.
 	"engine/command/": {own: []string{"engine/command"}},
 
-	"internal/status":   {own: nil},
-	"internal/respconn": {own: []string{"engine/resp"}, modules: []string{"github.com/tidwall/resp"}},
-	"internal/metrics":  {own: []string{"internal/status"}, modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model"}},
+	"internal/status":     {own: nil},
+	"internal/respconn":   {own: []string{"engine/resp"}, modules: []string{"github.com/tidwall/resp"}},
+	"internal/metrics":    {own: []string{"internal/status"}, modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model"}},
+	"internal/serverconf": {own: []string{"conf", "internal/respconn", "internal/status"}},
 	// The data plane is behind an interface; of it control knows the snapshots it sends and the values that come back.
 	"internal/control": {
 		own:     []string{"engine/topology", "engine/report", "engine/shard", "conf", "internal/status", "sentinelclient", "managerclient"},
@@ -73,7 +74,7 @@ var layers = map[string]layer{
 	"cmd/respgate": {
 		own: []string{
 			"engine", "engine/", "conf", "conf/importer", "admin", "sentinelclient", "managerclient", "internal/control",
-			"internal/lab", "internal/metrics", "internal/status", "internal/respconn",
+			"internal/lab", "internal/metrics", "internal/serverconf", "internal/status", "internal/respconn",
 		},
 		modules: []string{"github.com/lmittmann/tint", "golang.org/x/term", "golang.org/x/sys", "golang.org/x/sync", "github.com/prometheus/client_golang"},
 	},
