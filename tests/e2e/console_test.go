@@ -128,6 +128,78 @@ func (e errorReply) Error() string { return string(e) }
 
 func errorText(r harness.Reply) error { return errorReply(r.Text()) }
 
+// TestSessionsAreSeen has clients with state of their own: the console and the metrics count them by kind, and the connections
+// they take by group, with the bound and who did not get one.
+func TestSessionsAreSeen(t *testing.T) {
+	t.Parallel()
+	a, b := harness.StartRedis(t, harness.RedisOptions{}), harness.StartRedis(t, harness.RedisOptions{})
+	c := harness.NewConfig(t)
+	addr := c.ServersPool("pair", []string{a.Addr() + ":1 a", b.Addr() + ":1 b"}, "session_links: 4", "databases: 7")
+	p := harness.StartProxy(t, c)
+	p.WaitUp("pair")
+	shows := func(want map[string]string, row func() map[string]string) {
+		t.Helper()
+		harness.Eventually(t, harness.Patience, fmt.Sprintf("the console shows %v", want), func() error {
+			got := row()
+			for k, v := range want {
+				if got[k] != v {
+					return fmt.Errorf("%s is %q, want %q, in %v", k, got[k], v, got)
+				}
+			}
+			return nil
+		})
+	}
+	pool := func() map[string]string { return p.Rows("PROXY", "SESSIONS", "pair")[0] }
+	shows(map[string]string{"transactions": "0", "blocked": "0", "subscribers": "0", "links": "0", "group-links-max": "4", "refused": "0", "busiest-group": ""}, pool)
+
+	keys := keysIn(t, p, "pair", "key", 1)
+	inA, inB := keys["a"][0], keys["b"][0]
+	transaction, blocked, subscriber, monitor := dial(t, addr), dial(t, addr), dial(t, addr), dial(t, addr)
+	want(t, transaction, "OK", "WATCH", inA)
+	if err := blocked.Write(harness.Encode("BLPOP", inA, "0")); err != nil {
+		t.Fatal(err)
+	}
+	wantPrefix(t, subscriber, "[subscribe news", "SUBSCRIBE", "news")
+	want(t, monitor, "OK", "MONITOR")
+	shows(map[string]string{
+		"transactions": "1", "blocked": "1", "subscribers": "1", "monitors": "1", "tracking": "0",
+		"links": "6", "links-idle": "0", "busiest-group": "a", "busiest-links": "4", "refused": "0",
+	}, pool)
+	wantPrefix(t, dial(t, addr), "-ERR respgate: no session link free: group 'a' has 4 in use", "BLPOP", inA, "1")
+	group := func(name string) func() map[string]string {
+		return func() map[string]string { return p.Master("pair", name) }
+	}
+	shows(map[string]string{"session-links": "4", "session-links-idle": "0", "session-links-max": "4", "sessions-refused": "1"}, group("a"))
+	shows(map[string]string{"session-links": "2", "sessions-refused": "0"}, group("b"))
+	for _, part := range []string{"session_links", "databases"} {
+		if !strings.Contains(p.Admin("PROXY", "INFO", "limits").Text(), part) {
+			t.Errorf("PROXY INFO limits lacks %s", part)
+		}
+	}
+	for name, value := range map[string]float64{
+		`respgate_pinned_sessions{kind="blocked",pool="pair"}`:                                              1,
+		`respgate_pinned_sessions{kind="monitor",pool="pair"}`:                                              1,
+		`respgate_session_connections{group="a",pool="pair",state="used"}`:                                  4,
+		`respgate_sessions_refused_total{group="a",pool="pair"}`:                                            1,
+		`respgate_limit_hits_total{limit="session_links",scope="pool 'pair' group 'a'",unit="connections"}`: 1,
+	} {
+		if got, err := p.Metric(name); err != nil || got != value {
+			t.Errorf("%s is %v, %v; want %v", name, got, err, value)
+		}
+	}
+
+	// Back they go, clean; the subscriber's and the monitor's cannot be reused at once, or at all.
+	want(t, transaction, "OK", "UNWATCH")
+	want(t, dial(t, addr), "1", "RPUSH", inA, "x")
+	if r, err := blocked.Receive(); err != nil || r.Text() != "["+inA+" x]" {
+		t.Errorf("BLPOP: %s, %v", r.Text(), err)
+	}
+	subscriber.Close()
+	monitor.Close()
+	shows(map[string]string{"transactions": "0", "blocked": "0", "subscribers": "0", "monitors": "0", "links": "0", "busiest-group": "", "refused": "1"}, pool)
+	want(t, dial(t, addr), "(nil)", "BLPOP", inB, "0.01")
+}
+
 // TestHostileConsole sends garbage to the admin port.
 func TestHostileConsole(t *testing.T) {
 	t.Parallel()
