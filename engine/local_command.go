@@ -15,15 +15,8 @@ func (c *client) commandTable(cmd *command.Command, frame []byte, args []resp.Sp
 	case "command|count":
 		b = resp.AppendInt(b, int64(len(served())))
 	case "command|list":
-		if len(args) > 2 {
-			c.replyError("ERR syntax error")
-			return
-		}
-		rows := served()
-		b = resp.AppendArray(b, len(rows))
-		for _, row := range rows {
-			b = resp.AppendBulkString(b, row.Name)
-		}
+		c.commandList(frame, args)
+		return
 	case "command|getkeys":
 		c.getKeys(frame, args[2:])
 		return
@@ -51,6 +44,42 @@ func (c *client) commandTable(cmd *command.Command, frame []byte, args []resp.Sp
 			}
 			b = c.appendRow(b, row)
 		}
+	}
+	c.loop.batch = b[:0]
+	c.respond(b)
+}
+
+// commandList is COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern].
+func (c *client) commandList(frame []byte, args []resp.Span) {
+	keep := func(*command.Command) bool { return true }
+	if len(args) > 2 {
+		if len(args) != 5 || !equalFold(arg(frame, args[2]), "filterby") {
+			c.replyError("ERR syntax error")
+			return
+		}
+		by, what := arg(frame, args[3]), strings.ToLower(string(arg(frame, args[4])))
+		switch {
+		case equalFold(by, "pattern"):
+			keep = func(row *command.Command) bool { return glob(what, row.Name) }
+		case equalFold(by, "module"): // which module a command is from, nobody has told the proxy
+			keep = func(*command.Command) bool { return false }
+		case equalFold(by, "aclcat"):
+			c.unsupported(command.Lookup([]byte("command")).Sub([]byte("list")), "the categories of commands are the servers': ask one of them")
+			return
+		default:
+			c.replyError("ERR syntax error")
+			return
+		}
+	}
+	var names []string
+	for _, row := range command.All() {
+		if (row.Route != command.RouteRefused || row.Container()) && keep(row) {
+			names = append(names, row.Name)
+		}
+	}
+	b := resp.AppendArray(c.loop.scratch(), len(names))
+	for _, name := range names {
+		b = resp.AppendBulkString(b, name)
 	}
 	c.loop.batch = b[:0]
 	c.respond(b)

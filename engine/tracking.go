@@ -96,7 +96,7 @@ func (c *client) caching(frame []byte, f *resp.Frame) {
 	}
 	mode := arg(frame, f.Args[2])
 	switch yes, no := equalFold(mode, "yes"), equalFold(mode, "no"); {
-	case t.args == nil || !t.optIn && !t.optOut:
+	case t.args == nil:
 		c.replyError("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
 	case yes && !t.optIn:
 		c.replyError("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
