@@ -77,20 +77,39 @@ func (c *client) unblock(mode string) bool {
 	if c.session == nil || !c.session.blocked || r == nil || !r.blocking {
 		return false
 	}
-	ln := r.server.lane
+	if r.split == nil {
+		return c.unblockAt(r, mode)
+	}
+	var waiting []*request
+	for i := range r.split.parts {
+		if f := r.split.parts[i].fragment; f.state != requestAnswered {
+			waiting = append(waiting, f)
+		}
+	}
+	done := false
+	for _, f := range waiting {
+		done = c.unblockAt(f, mode) || done
+	}
+	return done
+}
+
+// unblockAt ends the wait of a blocking request at one server.
+func (c *client) unblockAt(r *request, mode string) bool {
+	l, ln := c.loop, r.server.lane
 	if r.state == requestPending {
-		c.loop.fail(r, errHeld, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
-		r.server.sweep()
+		server := r.server
+		l.fail(r, errHeld, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
+		server.sweep()
 		return true
 	}
-	if ln.clientID == "" {
+	if ln == nil || ln.clientID == "" {
 		return false
 	}
 	sv := ln.server.group.server(c.proto3, poolDB)
-	q := c.loop.newRequest()
-	q.internal, q.cmd, q.server, q.start = true, cmdClient, sv, c.loop.now
+	q := l.newRequest()
+	q.internal, q.cmd, q.server, q.start = true, cmdClient, sv, l.now
 	b := resp.AppendRequest(nil, "CLIENT", "UNBLOCK", ln.clientID, mode)
-	q.piece = sv.store.Put(&c.loop.bufs, b)
+	q.piece = sv.store.Put(&l.bufs, b)
 	sv.send(q, c)
 	return true
 }
@@ -118,8 +137,4 @@ func (c *client) waitReplicas(cmd *command.Command, frame []byte, f *resp.Frame)
 	r := c.request(cmd, len(frame))
 	r.blocking = true
 	c.pool.groups[0].send(r, frame, c)
-}
-
-func (c *client) fanout(cmd *command.Command, _ []byte, _ *resp.Frame) {
-	c.unsupported(cmd, cmd.Reason)
 }

@@ -39,7 +39,7 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 		return
 	}
 	p.commands[cmd.ID]++
-	if p.topo.Access == topology.Reject && cmd.Route != command.RouteLocal {
+	if p.topo.Access == topology.Reject && cmd.NeedsServer() {
 		p.count(errNoAuthority)
 		c.abortMulti()
 		c.replyError("ERR respgate: " + p.topo.Reason)
@@ -80,11 +80,7 @@ func (c *client) serve(cmd *command.Command, frame []byte, f *resp.Frame) {
 	case command.RouteSession:
 		c.sessionCommand(cmd, frame, f)
 	case command.RouteFanout:
-		if len(p.groups) == 1 {
-			c.forward(cmd, p.groups[0], frame)
-			return
-		}
-		c.unsupported(cmd, cmd.Reason)
+		c.fanout(cmd, frame, f)
 	default:
 		c.unsupported(cmd, cmd.Reason)
 	}

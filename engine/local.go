@@ -30,22 +30,10 @@ func (c *client) local(cmd *command.Command, frame []byte, f *resp.Frame) {
 		c.reset()
 	case "time":
 		c.time()
-	case "info":
-		c.info(frame, args)
 	case "config|get":
 		c.configGet(frame, args)
 	case "acl|whoami":
 		c.respond(resp.AppendBulkString(c.loop.scratch(), "default"))
-	case "slowlog|get":
-		c.slowLog(frame, args)
-	case "latency|latest", "latency|history":
-		c.respond(resp.AppendArray(c.loop.scratch(), 0)) // the servers keep these, not the proxy: it has nothing to tell
-	case "slowlog|len", "latency|reset":
-		c.respond(resp.AppendInt(c.loop.scratch(), 0))
-	case "slowlog|reset":
-		c.respond(okReply)
-	case "command", "command|count", "command|list", "command|info", "command|docs", "command|getkeys":
-		c.commandTable(cmd, frame, args)
 	default:
 		c.localRest(cmd, frame, args)
 	}
@@ -58,26 +46,9 @@ func (c *client) localRest(cmd *command.Command, frame []byte, args []resp.Span)
 		c.clientCommand(sub, frame, args)
 	case family == "cluster", family == "readonly", family == "readwrite":
 		c.replyError("ERR This instance has cluster support disabled")
-	case sub == "help":
-		c.help(family)
 	default:
 		c.unsupported(cmd, "it concerns a server, not a pool: connect to the server itself")
 	}
-}
-
-// slowLog is SLOWLOG GET [count]: the servers keep it.
-func (c *client) slowLog(frame []byte, args []resp.Span) {
-	if len(args) > 3 {
-		c.replyError("ERR unknown subcommand or wrong number of arguments for '" + printed(arg(frame, args[1]), 128) + "'. Try SLOWLOG HELP.")
-		return
-	}
-	if len(args) == 3 {
-		if n, ok := resp.ParseInt(arg(frame, args[2])); !ok || n < -1 {
-			c.replyError("ERR count should be greater than or equal to -1")
-			return
-		}
-	}
-	c.respond(resp.AppendArray(c.loop.scratch(), 0))
 }
 
 func (c *client) ping(frame []byte, args []resp.Span) {

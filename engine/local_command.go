@@ -7,8 +7,8 @@ import (
 	"respgate/engine/resp"
 )
 
-// commandTable is COMMAND and its subcommands, from the same table that requests are routed by: what the proxy refuses is
-// not in it.
+// commandTable is COMMAND and its subcommands while no server is up that could answer, from the same table that requests are
+// routed by: what the proxy refuses is not in it.
 func (c *client) commandTable(cmd *command.Command, frame []byte, args []resp.Span) {
 	b := c.loop.scratch()
 	switch cmd.Name {
@@ -19,6 +19,9 @@ func (c *client) commandTable(cmd *command.Command, frame []byte, args []resp.Sp
 		return
 	case "command|getkeys":
 		c.getKeys(frame, args[2:])
+		return
+	case "command|getkeysandflags":
+		c.unsupported(cmd, "the servers answer it, and none is up")
 		return
 	case "command|docs":
 		rows := c.chosen(frame, args, 2)

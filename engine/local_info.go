@@ -1,26 +1,20 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
-
-	"respgate/engine/resp"
 )
 
-// info is INFO [section ...] of a pool, as a stand-alone master would answer: clients look for redis_version, loading and
-// role before they start. What only a server knows is left out.
-func (c *client) info(frame []byte, args []resp.Span) {
-	want := map[string]bool{}
-	for _, a := range args[1:] {
-		want[strings.ToLower(string(arg(frame, a)))] = true
-	}
-	all := len(want) == 0 || want["all"] || want["everything"] || want["default"]
-	var b strings.Builder
+// ownInfo is INFO of a pool no group of which is up, as a stand-alone master would answer: clients look for redis_version,
+// loading and role before they start. What only a server knows is left out.
+func (c *client) ownInfo(asked *infoRequest) []byte {
+	var b bytes.Buffer
 	for _, s := range infoSections {
-		if all || want[s.name] {
+		if asked.wants(s.name) {
 			if b.Len() > 0 {
 				b.WriteString("\r\n")
 			}
@@ -28,12 +22,12 @@ func (c *client) info(frame []byte, args []resp.Span) {
 			s.write(c, &b)
 		}
 	}
-	c.respond(resp.AppendVerbatim(c.loop.scratch(), "txt", b.String(), c.proto3))
+	return b.Bytes()
 }
 
 type infoSection struct {
 	name, title string
-	write       func(*client, *strings.Builder)
+	write       func(*client, *bytes.Buffer)
 }
 
 var infoSections = []infoSection{
@@ -43,32 +37,37 @@ var infoSections = []infoSection{
 	{"persistence", "Persistence", (*client).infoPersistence},
 	{"stats", "Stats", (*client).infoStats},
 	{"replication", "Replication", (*client).infoReplication},
-	{"cluster", "Cluster", func(_ *client, b *strings.Builder) { b.WriteString("cluster_enabled:0\r\n") }},
+	{"cluster", "Cluster", func(_ *client, b *bytes.Buffer) { b.WriteString("cluster_enabled:0\r\n") }},
 }
 
-func (c *client) infoServer(b *strings.Builder) {
+func (c *client) infoServer(b *bytes.Buffer) {
 	uptime := (c.loop.now - c.loop.eng.clockStart()) / 1e9
-	fmt.Fprintf(b, "redis_version:%s\r\nredis_mode:standalone\r\nos:%s %s\r\narch_bits:%d\r\nprocess_id:%d\r\nuptime_in_seconds:%d\r\nuptime_in_days:%d\r\n",
-		c.pool.version(), runtime.GOOS, runtime.GOARCH, strconv.IntSize, os.Getpid(), uptime, uptime/86400)
-	if _, port, ok := strings.Cut(c.pool.topo.Listen.Address, ":"); ok && c.pool.topo.Listen.Network == "tcp" {
-		fmt.Fprintf(b, "tcp_port:%s\r\n", port[strings.LastIndexByte(port, ':')+1:])
-	}
-	fmt.Fprintf(b, "respgate_version:%s\r\nrespgate_pool:%s\r\nrespgate_groups:%d\r\n", c.loop.eng.opts.Version, c.pool.name, len(c.pool.groups))
+	fmt.Fprintf(b, "redis_version:%s\r\nredis_mode:standalone\r\nos:%s %s\r\narch_bits:%d\r\nprocess_id:%d\r\nuptime_in_seconds:%d\r\nuptime_in_days:%d\r\ntcp_port:%s\r\n",
+		c.pool.version(), runtime.GOOS, runtime.GOARCH, strconv.IntSize, os.Getpid(), uptime, uptime/86400, c.pool.port())
 }
 
-func (c *client) infoClients(b *strings.Builder) {
+// port is where the pool listens; 0, as Redis says, for a unix socket.
+func (p *pool) port() string {
+	at := p.topo.Listen
+	if at.Network != "tcp" {
+		return "0"
+	}
+	return at.Address[strings.LastIndexByte(at.Address, ':')+1:]
+}
+
+func (c *client) infoClients(b *bytes.Buffer) {
 	fmt.Fprintf(b, "connected_clients:%d\r\nmaxclients:%d\r\nblocked_clients:0\r\n", c.loop.eng.clients.Load(), c.loop.snap.Limits.MaxClients)
 }
 
-func (c *client) infoMemory(b *strings.Builder) {
+func (c *client) infoMemory(b *bytes.Buffer) {
 	fmt.Fprintf(b, "used_memory:%d\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n", c.loop.eng.memory())
 }
 
-func (c *client) infoPersistence(b *strings.Builder) {
+func (c *client) infoPersistence(b *bytes.Buffer) {
 	b.WriteString("loading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n")
 }
 
-func (c *client) infoStats(b *strings.Builder) {
+func (c *client) infoStats(b *bytes.Buffer) {
 	p := c.pool
 	var commands uint64
 	for _, n := range p.commands {
@@ -78,7 +77,7 @@ func (c *client) infoStats(b *strings.Builder) {
 		c.loop.eng.lastClient.Load(), commands, p.received, p.sentBytes)
 }
 
-func (c *client) infoReplication(b *strings.Builder) {
+func (c *client) infoReplication(b *bytes.Buffer) {
 	b.WriteString("role:master\r\nconnected_slaves:0\r\n")
 }
 

@@ -26,6 +26,12 @@ type split struct {
 	stored  int64  // bytes of fragments' replies, which count as the client's
 	failed  []byte // the reply of the request, if it is an error
 	next    *split
+
+	// Of a fan-out (fanout.go):
+	head    []byte       // what stands for the headers of the replies that are joined
+	limit   int64        // of SLOWLOG GET: entries asked for; of SCAN: groups that the cursor counts
+	refusal []byte       // the error that says most, where one group's success is enough
+	info    *infoRequest // of INFO
 }
 
 // part is what one group has of a request.
@@ -39,6 +45,7 @@ type part struct {
 	header   int          // bytes of its reply before the first element
 	from     buffer.Piece // while merging: the rest of a piece of its reply
 	piece    int          // and the index of the next one
+	omit     bool         // of a fan-out: its reply is no part of the whole
 }
 
 func (l *loop) newSplit() *split {
@@ -55,8 +62,11 @@ const keepKeys = 4096
 
 // freeSplit recycles a split that its request is done with.
 func (l *loop) freeSplit(s *split) {
+	if s.info != nil {
+		l.wheel.Stop(&s.info.timer)
+	}
 	clear(s.parts)
-	*s = split{parts: s.parts[:0], owner: s.owner[:0], sizes: s.sizes[:0], slot: s.slot, next: l.freeSplits}
+	*s = split{parts: s.parts[:0], owner: s.owner[:0], sizes: s.sizes[:0], slot: s.slot, head: s.head[:0], next: l.freeSplits}
 	if cap(s.owner) > keepKeys {
 		s.owner, s.sizes = nil, nil
 	}
@@ -83,16 +93,26 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 		c.forward(cmd, p.groups[g], frame)
 		return
 	}
-	r := l.newRequest()
-	r.client, r.cmd, r.split = c, cmd, s
-	r.start, r.size = l.now, int32(len(frame))
-	r.queued = inClient
-	r.state = requestPending
-	c.await(r)
-	c.inflight += int64(r.size)
-	p.fragmented++
-	n := len(s.parts)
-	s.waiting = n
+	c.awaitSplit(cmd, s, len(frame))
+	bodies := s.write(l.scratch(), step, frame, f)
+	l.batch = nil // the fragments' bytes live there: whoever answers one needs another scratch
+	start := 0
+	for i, n := 0, len(s.parts); i < n; i++ {
+		pt := &s.parts[i]
+		g, fragment, end := p.groups[pt.group], pt.fragment, pt.at
+		g.send(fragment, bodies[start:end], c) // may fail at once; the last answer recycles s
+		start = end
+	}
+	l.batch = bodies[:0]
+}
+
+// awaitSplit queues a request of size bytes with its fragments, one for each part of s.
+func (c *client) awaitSplit(cmd *command.Command, s *split, size int) *request {
+	l := c.loop
+	r := c.request(cmd, size)
+	r.split, r.state = s, requestPending
+	c.pool.fragmented++
+	s.waiting = len(s.parts)
 	keys := 0
 	for i := range s.parts {
 		pt := &s.parts[i]
@@ -103,16 +123,7 @@ func (c *client) sendSplit(cmd *command.Command, frame []byte, f *resp.Frame) {
 	if cmd.Route == command.RouteMGet {
 		s.sizes = slices.Grow(s.sizes, keys)[:keys]
 	}
-	bodies := s.write(l.scratch(), step, frame, f)
-	l.batch = nil // the fragments' bytes live there: whoever answers one needs another scratch
-	start := 0
-	for i := range n {
-		pt := &s.parts[i]
-		g, fragment, end := p.groups[pt.group], pt.fragment, pt.at
-		g.send(fragment, bodies[start:end], c) // may fail at once; the last answer recycles s
-		start = end
-	}
-	l.batch = bodies[:0]
+	return r
 }
 
 // place finds the part of each key; false if every group is ejected.
@@ -186,22 +197,32 @@ func (l *loop) fragmentDone(f *request, rep *reply) {
 	if s.failed == nil {
 		s.failed = l.gather(r, f, rep)
 	}
-	if s.waiting > 0 {
-		return
+	if s.waiting == 0 {
+		l.mergeParts(r)
 	}
-	if s.failed == nil && r.cmd.Route == command.RouteMGet {
+}
+
+// mergeParts answers a request whose parts are all there, or as soon as it is its turn.
+func (l *loop) mergeParts(r *request) {
+	s := r.split
+	text := s.failed
+	if text == nil {
+		switch r.cmd.Route {
+		case command.RouteMGet:
+		case command.RouteMSet:
+			text = okReply
+		case command.RouteSum:
+			text = resp.AppendInt(l.scratch(), s.sum)
+		default:
+			text = l.mergeWhole(r)
+		}
+	}
+	if text == nil {
 		l.complete(r, nil)
 		return
 	}
-	own := reply{text: okReply}
-	switch {
-	case s.failed != nil:
-		own.text = s.failed
-	case r.cmd.Route == command.RouteSum:
-		own.text = resp.AppendInt(l.scratch(), s.sum)
-	}
 	l.unsplit(r)
-	l.complete(r, &own)
+	l.complete(r, &reply{text: text})
 }
 
 // gather takes what the request needs of a fragment's reply. What it returns is the error that the request ends with, or nil.
@@ -209,12 +230,10 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 	s, c := r.split, r.client
 	first := rep.first()
 	switch {
+	case r.cmd.Merge != command.MergeNone:
+		return l.gatherWhole(r, f, rep)
 	case len(first) > 0 && isError(first[0]):
-		text := line(first)
-		if rep.chunk != nil { // a server's; the proxy's own name the group already
-			text += " (respgate: group '" + c.pool.groupName(int(s.parts[f.part].group)) + "')"
-		}
-		return resp.AppendError(nil, text)
+		return c.blamed(f, rep)
 	case r.cmd.Route == command.RouteMGet:
 		size := int64(rep.size())
 		if c.swamped(size) {
@@ -239,6 +258,15 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 		s.sum += n
 	}
 	return nil
+}
+
+// blamed is a fragment's error as the error of the whole: it names the group.
+func (c *client) blamed(f *request, rep *reply) []byte {
+	text := line(rep.first())
+	if rep.chunk != nil { // a server's; the proxy's own name the group already
+		text += " (respgate: group '" + c.pool.groupName(int(f.parent.split.parts[f.part].group)) + "')"
+	}
+	return resp.AppendError(nil, text)
 }
 
 // oddReply is the error for a reply that cannot be merged with others.
@@ -293,19 +321,26 @@ func (s *split) measure(pt *part, rep *reply) bool {
 func (l *loop) unsplit(r *request) {
 	s := r.split
 	for i := range s.parts {
-		l.leave(s.parts[i].fragment, inClient)
+		if f := s.parts[i].fragment; f != nil {
+			l.leave(f, inClient)
+		}
 	}
 	r.client.stored -= s.stored
 	r.split = nil
 	l.freeSplit(s)
 }
 
-// merge gives the client the elements of the parts' arrays in the order of the keys; it is the request's turn.
+// merge gives the client what the parts have; it is the request's turn.
 func (l *loop) merge(r *request) {
-	r.split.merge(&r.client.out, &l.bufs)
+	if r.cmd.Route == command.RouteMGet {
+		r.split.merge(&r.client.out, &l.bufs)
+	} else {
+		r.split.join(&r.client.out, &l.bufs)
+	}
 	l.unsplit(r)
 }
 
+// merge puts the elements of the parts' arrays into the order of the keys.
 func (s *split) merge(out *buffer.Chain, p *buffer.Pool) {
 	var room [24]byte
 	out.Append(p, resp.AppendArray(room[:0], len(s.owner)))

@@ -141,7 +141,7 @@ func (c *client) notInMulti(cmd *command.Command) string {
 		return cmd.Reason
 	case family == "client" || family == "auth" || family == "hello" || cmd.Flags&command.FlagPubSub != 0 && cmd.Route == command.RouteSession || cmd.Name == "monitor":
 		return "within MULTI it would concern the proxy's connection to the server, not the client's"
-	case cmd.Route == command.RouteFanout && len(c.pool.groups) > 1:
+	case cmd.Route == command.RouteFanout && len(c.pool.groups) > 1 && !cmd.Merge.OneWillDo():
 		return "it concerns every group of the pool, and a transaction has one"
 	}
 	return ""

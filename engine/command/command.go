@@ -23,7 +23,7 @@ const (
 	RouteMGet                  // split by key, replies merged in order
 	RouteMSet                  // split by pairs of key and value, +OK when all are
 	RouteSum                   // split by key, integers added
-	RouteFanout                // concerns every group, or any one of them: forwarded when the pool has one group, else refused with Command.Reason
+	RouteFanout                // concerns every group, or any one of them: Command.Merge says how the replies become one
 	RouteSession               // concerns the state of the client's connection: MULTI, SUBSCRIBE and the like; see the engine's session
 	RouteBlocking              // as keyed, on a server link of its own for as long as it blocks
 )
@@ -45,6 +45,7 @@ type Command struct {
 	Arity   int    // arguments with the name (and the subcommand); negative: at least so many
 	Flags   Flags
 	Route   Route
+	Merge   Merge
 	Reason  string // completes "command 'x' is not supported: "
 	Retry   bool   // may be sent again when its outcome is unknown: it reads only, and carries no cursor; check Blocks too
 	Group   string // Redis' name for the kind of command: "string", "sorted-set"

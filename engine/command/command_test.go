@@ -122,7 +122,7 @@ func TestTable(t *testing.T) {
 		if int(c.ID) != i+1 {
 			t.Errorf("%s: ID %d, want %d", c.Name, c.ID, i+1)
 		}
-		needsReason := c.Route == RouteRefused || c.Route == RouteFanout
+		needsReason := c.Route == RouteRefused || c.Route == RouteFanout && c.Merge == MergeNone
 		if needsReason != (c.Reason != "") {
 			t.Errorf("%s: route %v, reason %q", c.Name, c.Route, c.Reason)
 		}
@@ -136,7 +136,8 @@ func TestTable(t *testing.T) {
 		if c.Flags.Has(FlagWrite | FlagReadOnly) {
 			t.Errorf("%s: writes and reads only", c.Name)
 		}
-		if c.Retry && (!c.Flags.Has(FlagReadOnly) || c.Flags&FlagCursor != 0) {
+		tells := c.Route == RouteFanout && c.Flags&FlagWrite == 0 && c.Merge != MergeOK && c.Merge != MergeSame && c.Merge != MergeFirstOK
+		if c.Retry && (!c.Flags.Has(FlagReadOnly) && !tells || c.Flags&FlagCursor != 0) {
 			t.Errorf("%s: may not be sent again", c.Name)
 		}
 		if c.Container() != c.Flags.Has(FlagContainer) {
@@ -148,19 +149,21 @@ func TestTable(t *testing.T) {
 // TestRoutes pins the routes that the engine and the documents rely on.
 func TestRoutes(t *testing.T) {
 	routes := map[Route]string{
-		RouteLocal: `ping echo quit auth select hello reset time command command|docs command|getkeys client|id client|setname client|getname
+		RouteLocal: `ping echo quit auth select hello reset time client|id client|setname client|getname
 			client|setinfo client|info client|list client|kill client|help client|no-evict client|reply client|getredir client|pause client|unblock client|maint_notifications client|capa
-			info config|get readonly readwrite cluster|info cluster|slots cluster|nodes cluster|shards slowlog|get latency|latest acl|whoami`,
+			config|get readonly readwrite cluster|info cluster|slots cluster|nodes cluster|shards acl|whoami`,
 		RouteKeyed: `get set getex incr append hset hexpire lpush sadd zadd xadd xread xreadgroup pfadd pfmerge geoadd setbit sort sort_ro georadius
 			rename copy msetnx msetex smove lmove zunionstore eval evalsha eval_ro fcall fcall_ro object|encoding xinfo|stream xgroup|create
-			memory|usage dump restore bitop lmpop zmpop sintercard spublish json.mget vsim delifeq expire ttl type`,
+			memory|usage dump restore bitop lmpop zmpop sintercard spublish json.mget vsim delifeq expire ttl type
+			publish move object|freq xinfo|consumers`,
 		RouteMGet: "mget", RouteMSet: "mset", RouteSum: "del unlink touch exists",
-		RouteFanout: "dbsize keys flushall flushdb scan randomkey script|load script|exists publish pubsub|channels function|load lolwut object|help",
+		RouteFanout: `dbsize keys flushall flushdb scan randomkey script|load script|exists pubsub|channels function|load lolwut object|help swapdb
+			info command command|docs command|getkeys slowlog|get latency|latest acl|cat role lastsave memory|stats module|list ft.search`,
 		RouteSession: `multi exec discard watch unwatch subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe monitor wait waitaof
 			client|tracking client|caching client|trackinginfo client|no-touch`,
 		RouteBlocking: "blpop brpop blmove brpoplpush blmpop bzpopmin bzpopmax bzmpop blmovem",
-		RouteRefused: `shutdown replicaof slaveof debug failover psync sync replconf bgsave save module|load config|set acl|setuser acl migrate swapdb
-			move restore-asking pfdebug pfselftest client config role lastsave memory|stats asking`,
+		RouteRefused: `shutdown replicaof slaveof debug failover psync sync replconf bgsave save module|load config|set acl|setuser acl migrate
+			restore-asking pfdebug pfselftest client config asking script|debug`,
 	}
 	for route, names := range routes {
 		for name := range strings.FieldsSeq(names) {
@@ -172,11 +175,42 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestMerges pins how replies of several groups become one.
+func TestMerges(t *testing.T) {
+	merges := map[Merge]string{
+		MergeNone: "get role lastsave memory|stats ft.search", MergeOK: "flushall script|flush function|delete function|restore swapdb slowlog|reset client|tracking",
+		MergeSame: "script|load function|load", MergeSum: "dbsize slowlog|len latency|reset", MergeMin: "wait waitaof script|exists",
+		MergeMax: "pubsub|numsub pubsub|numpat", MergeConcat: "keys latency|latest", MergeUnion: "pubsub|channels", MergeLog: "slowlog|get",
+		MergeRandom: "randomkey", MergeFirstOK: "script|kill function|kill", MergeScan: "scan", MergeInfo: "info",
+		MergeAny: "lolwut function|list function|dump object|help acl|cat", MergeTable: "command command|docs command|getkeysandflags",
+	}
+	for merge, names := range merges {
+		for name := range strings.FieldsSeq(names) {
+			if c := find(t, strings.SplitN(name, "|", 2)); c.Merge != merge {
+				t.Errorf("%s: merge %v, want %v", name, c.Merge, merge)
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for m := MergeNone; m <= MergeTable; m++ {
+		seen[m.String()] = true
+	}
+	if len(seen) != len(merges) || (MergeTable+1).String() != "unknown" {
+		t.Errorf("names of merges: %v", seen)
+	}
+	for name, want := range map[string]bool{"get": true, "dbsize": true, "multi": true, "info": false, "command": false, "ping": false} {
+		if c := find(t, strings.Fields(name)); c.NeedsServer() != want {
+			t.Errorf("%s: needs a server: %v", name, !want)
+		}
+	}
+}
+
 func TestRetry(t *testing.T) {
 	for name, want := range map[string]bool{
 		"get": true, "mget": true, "exists": true, "hgetall": true, "xrange": true, "keys": true, "sort_ro": true, "object encoding": true,
 		"set": false, "getdel": false, "incr": false, "scan": false, "sscan": false, "hscan": false, "zscan": false, "eval": false, "sort": false,
 		"blpop": false, "multi": false, "ping": false, "eval_ro": true, "fcall_ro": true, "georadius": false, "georadius_ro": true,
+		"info": true, "command docs": true, "pubsub channels": true, "script exists": true, "script load": false, "slowlog reset": false, "publish": false,
 	} {
 		if c := find(t, strings.Fields(name)); c.Retry != want {
 			t.Errorf("%s: retry %v", name, c.Retry)

@@ -39,7 +39,7 @@ var keyCases = []struct{ request, keys string }{
 	{"xgroup create k g $ mkstream", "k"},
 	{"xgroup destroy k g", "k"},
 	{"spublish ch m", "ch"},
-	{"publish ch m", ""},
+	{"publish ch m", "ch"},
 	{"ping", ""},
 	{"dbsize", ""},
 	{"client setname n", ""},

@@ -134,7 +134,7 @@ func (o *Offer) compare(c *Command, r *Row) {
 	note := func(format string, args ...any) {
 		o.differs = append(o.differs, c.Name+": "+fmt.Sprintf(format, args...))
 	}
-	movable := c.Flags&FlagMovableKeys != 0 || slices.Contains(r.Flags, "movablekeys")
+	movable := c.Flags&(FlagMovableKeys|FlagPubSub) != 0 || slices.Contains(r.Flags, "movablekeys") // a channel is a key here only
 	if theirs := [3]int{r.First, r.Last, r.Step}; !movable && theirs != [3]int{c.First, c.Last, c.Step} && theirs[0]|c.First != 0 {
 		note("its keys are at %d %d %d, and the proxy takes them from %d %d %d", r.First, r.Last, r.Step, c.First, c.Last, c.Step)
 	}

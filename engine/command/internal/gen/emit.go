@@ -51,6 +51,9 @@ func emitCommand(b *bytes.Buffer, id int, e *entry, entries []*entry) {
 	if len(e.flags) > 0 {
 		field("Flags: %s", strings.Join(e.flags, " | "))
 	}
+	if e.merge != "" {
+		field("Merge: %s", e.merge)
+	}
 	if e.reason != "" {
 		field("Reason: %q", e.reason)
 	}

@@ -13,6 +13,7 @@ type entry struct {
 	*row
 	flags             []string // names of the Flag constants, ordered
 	route             string   // name of the Route constant
+	merge             string   // name of the Merge constant, "" for none
 	reason            string
 	first, last, step int     // simple range, 0 0 0 if there is none
 	specs             []*spec // if there are keys, but neither a simple range nor a finder
@@ -22,7 +23,6 @@ type entry struct {
 
 const (
 	reasonServer   = "it concerns a server, not a pool: connect to the server itself"
-	reasonDatabase = "a pool has one database"
 	reasonCluster  = "a pool is not a Redis Cluster"
 	reasonGroups   = "it concerns every group, and the pool has more than one"
 	reasonKeyless  = "it names no key, and the pool has more than one group"
@@ -41,26 +41,58 @@ var rulings = []ruling{
 	{"RouteMSet", "", "mset"},
 	{"RouteSum", "", "del exists touch unlink"},
 
-	{"RouteFanout", reasonGroups, `dbsize flushall flushdb keys publish pubsub|* randomkey scan script|* function|*
-		ft._list ft.aggregate ft.aliasadd ft.aliasdel ft.aliasupdate ft.alter ft.create ft.cursor|* ft.dictadd ft.dictdel ft.dictdump ft.dropindex
-		ft.explain ft.explaincli ft.hybrid ft.info ft.profile ft.search ft.spellcheck ft.syndump ft.synupdate ft.tagvals
+	{"RouteFanout", "", `dbsize flushall flushdb keys randomkey scan swapdb info command command|*
+		acl|cat acl|genpass acl|help commandlog|* config|help function|* latency|* lolwut memory|help module|help module|list object|help pubsub|*
+		script|* slowlog|* xgroup|help xinfo|help`},
+	{"RouteFanout", reasonGroups, `ft._list ft.aggregate ft.aliasadd ft.aliasdel ft.aliasupdate ft.alter ft.create ft.cursor|* ft.dictadd ft.dictdel
+		ft.dictdump ft.dropindex ft.explain ft.explaincli ft.hybrid ft.info ft.profile ft.search ft.spellcheck ft.syndump ft.synupdate ft.tagvals
 		ts.mget ts.mrange ts.mrevrange ts.queryindex ts.querylabels`},
-	{"RouteFanout", reasonKeyless, `lolwut ft.config|help function|help memory|help object|help pubsub|help script|help xgroup|help xinfo|help`},
+	{"RouteFanout", reasonServer, "lastsave memory|doctor memory|malloc-stats memory|purge memory|stats role"},
+	{"RouteFanout", reasonKeyless, "ft.config|help"},
 
-	{"RouteLocal", "", `auth echo hello info ping quit readonly readwrite reset select time client|* cluster|* command|* latency|* slowlog|*`},
-	{"RouteLocal", "", "acl|whoami config|get config|help"},
+	{"RouteKeyed", "", "publish"},
+
+	{"RouteLocal", "", `auth echo hello ping quit readonly readwrite reset select time client|* cluster|*`},
+	{"RouteLocal", "", "acl|whoami config|get"},
 
 	{"RouteSession", "", `discard exec multi unwatch watch psubscribe punsubscribe ssubscribe subscribe sunsubscribe unsubscribe
 		monitor wait waitaof client|caching client|tracking client|trackinginfo client|no-touch`},
 	{"RouteRefused", reasonPrepared, "himport|*"},
 
-	{"RouteRefused", reasonServer, `acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load acl|log acl|save acl|setuser acl|users
-		backup|* bgrewriteaof bgsave client|import-source commandlog|* config|resetstat config|rewrite config|set debug
-		failover ft.config|get ft.config|set hotkeys|* lastsave memory|doctor memory|malloc-stats memory|purge memory|stats migrate module|* pfdebug
-		pfselftest psync replconf replicaof role save script|debug shutdown slaveof sync`},
-	{"RouteRefused", reasonDatabase, "move swapdb"},
+	{"RouteRefused", reasonServer, `acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|log acl|save acl|setuser acl|users
+		backup|* bgrewriteaof bgsave client|import-source config|resetstat config|rewrite config|set debug
+		failover ft.config|get ft.config|set hotkeys|* migrate module|load module|loadex module|unload pfdebug
+		pfselftest psync replconf replicaof save script|debug shutdown slaveof sync`},
 	{"RouteRefused", reasonCluster, "asking clusterscan restore-asking trimslots"},
 }
+
+// merges say how the replies of several groups become one.
+var merges = []struct{ merge, names string }{
+	{"MergeOK", `flushall flushdb swapdb script|flush function|delete function|flush function|restore slowlog|reset commandlog|reset
+		select client|tracking client|no-touch`},
+	{"MergeSame", "script|load function|load"},
+	{"MergeSum", "dbsize slowlog|len commandlog|len latency|reset"},
+	{"MergeMin", "script|exists wait waitaof"},
+	{"MergeMax", "pubsub|numpat pubsub|numsub pubsub|shardnumsub"}, // subscribers are subscribed to all groups
+	{"MergeConcat", "keys latency|latest"},
+	{"MergeUnion", "pubsub|channels pubsub|shardchannels"},
+	{"MergeLog", "slowlog|get commandlog|get"},
+	{"MergeRandom", "randomkey"},
+	{"MergeFirstOK", "script|kill function|kill"},
+	{"MergeScan", "scan"},
+	{"MergeInfo", "info"},
+	{"MergeTable", "command command|count command|docs command|getkeys command|getkeysandflags command|info command|list"},
+	{"MergeAny", `acl|cat acl|genpass acl|help command|help commandlog|help config|help function|dump function|help function|list function|stats
+		latency|doctor latency|graph latency|help latency|histogram latency|history lolwut memory|help module|help module|list object|help pubsub|help
+		script|help script|show slowlog|help xgroup|help xinfo|help`},
+}
+
+// readers are commands that only tell something, although Redis does not call them read-only.
+const readers = `info script|exists pubsub|channels pubsub|numpat pubsub|numsub pubsub|shardchannels pubsub|shardnumsub slowlog|get slowlog|len
+	commandlog|get commandlog|len latency|latest`
+
+// channelKeys are commands whose first argument is a channel that says which group they belong to, as a key would.
+const channelKeys = "publish"
 
 // finders are the functions of package command that find keys where specifications do not suffice.
 var finders = map[string]string{
@@ -87,7 +119,8 @@ func decide(rows []*row) ([]*entry, error) {
 		containers[r.container()] = true
 	}
 	ruled, err := expand(rows)
-	errs := []error{err}
+	merged, mergeErr := expandMerges(rows)
+	errs := []error{err, mergeErr}
 	var entries []*entry
 	for _, r := range rows {
 		e := &entry{row: r, finder: finders[r.Name]}
@@ -109,9 +142,13 @@ func decide(rows []*row) ([]*entry, error) {
 		default:
 			errs = append(errs, fmt.Errorf("%s: no keys and no ruling", r.Name))
 		}
+		if e.merge = merged[r.Name]; e.route == "RouteFanout" && (e.merge == "") == (e.reason == "") {
+			errs = append(errs, fmt.Errorf("%s: it needs either a way to merge replies or a reason for not doing so", r.Name))
+		}
 		e.setFlags(containers[r.Name])
 		forwarded := !slices.Contains([]string{"RouteRefused", "RouteLocal", "RouteSession", "RouteBlocking"}, e.route)
-		e.retry = r.has("readonly") && forwarded && !e.has("cursor")
+		tells := e.merge == "MergeAny" || e.merge == "MergeTable" || slices.Contains(strings.Fields(readers), r.Name)
+		e.retry = (r.has("readonly") || tells) && forwarded && !e.has("cursor")
 		entries = append(entries, e)
 	}
 	return entries, errors.Join(errs...)
@@ -121,6 +158,10 @@ func decide(rows []*row) ([]*entry, error) {
 // depend on the data and cannot be found by anybody.
 func (e *entry) placeKeys() error {
 	if e.finder != "" {
+		return nil
+	}
+	if e.Name == channelKeys {
+		e.first, e.last, e.step = 1, 1, 1
 		return nil
 	}
 	known := slices.DeleteFunc(slices.Clone(e.Keys), func(s *spec) bool { return s.Unknown })
@@ -206,8 +247,6 @@ func expand(rows []*row) (map[string]ruling, error) {
 			}
 		}
 	}
-	// Of the containers only COMMAND is a command by itself.
-	ruled["command"] = ruling{route: "RouteLocal"}
 	for name := range maps.Keys(finders) {
 		mustKnow(name, "it has a finder")
 	}
@@ -217,5 +256,26 @@ func expand(rows []*row) (map[string]ruling, error) {
 	for name := range maps.Keys(laterArity) {
 		mustKnow(name, "it has a later arity")
 	}
+	for name := range strings.FieldsSeq(readers + " " + channelKeys) {
+		mustKnow(name, "the policy names it")
+	}
 	return ruled, errors.Join(errs...)
+}
+
+// expandMerges resolves the merges to names.
+func expandMerges(rows []*row) (map[string]string, error) {
+	var errs []error
+	merged := map[string]string{}
+	for _, m := range merges {
+		for name := range strings.FieldsSeq(m.names) {
+			if !slices.ContainsFunc(rows, func(r *row) bool { return r.Name == name }) {
+				errs = append(errs, fmt.Errorf("%s: no such command, but a merge names it", name))
+			}
+			if merged[name] != "" {
+				errs = append(errs, fmt.Errorf("%s: two ways to merge its replies", name))
+			}
+			merged[name] = m.merge
+		}
+	}
+	return merged, errors.Join(errs...)
 }
