@@ -196,7 +196,12 @@ func (c *client) unknownSubcommand(cmd *command.Command, sub []byte) {
 func (c *client) wrongArity(cmd *command.Command) {
 	c.abortMulti()
 	c.pool.count(errArity)
-	c.replyError("ERR wrong number of arguments for '" + cmd.Name + "' command")
+	text := "wrong number of arguments for '" + cmd.Name + "' command"
+	if cmd == cmdExec {
+		c.failExec(text)
+		return
+	}
+	c.replyError("ERR " + text)
 }
 
 // unsupported refuses a command with its name and the reason; the connection stays.

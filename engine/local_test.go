@@ -99,6 +99,7 @@ var localCases = []struct{ request, resp2, resp3 string }{
 	{"CLIENT NO\x00PE", "-ERR unknown subcommand 'NO'. Try CLIENT HELP.\r\n", ""},
 	{"GET", "-ERR wrong number of arguments for 'get' command\r\n", ""},
 	{"GET a b", "-ERR wrong number of arguments for 'get' command\r\n", ""},
+	{"EXEC now", "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n", ""},
 	{"SET a", "-ERR wrong number of arguments for 'set' command\r\n", ""},
 	{"AUTH x", "-" + noPassword + "\r\n", ""},
 	{"AUTH a b c", "-ERR syntax error\r\n", ""},

@@ -134,7 +134,7 @@ func (s *session) replied(r *request, rep *reply) {
 		s.tx.executed = first[0] == '*' && first[1] != '-'
 	case cmdDiscard:
 		if s.tx.refused {
-			*rep = reply{text: execAbortReply}
+			*rep = reply{text: s.tx.execAbort()}
 		}
 	case cmdTracking, cmdNoTouch:
 		s.setUp(r.cmd, failed)

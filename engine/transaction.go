@@ -26,6 +26,7 @@ type transaction struct {
 	aborted  bool   // a command was not queued: EXEC is answered with EXECABORT
 	ending   bool   // EXEC or DISCARD is under way
 	refused  bool   // by EXECABORT of the proxy's own: the server is sent DISCARD
+	refusal  []byte // that reply; nil for the usual one
 	executed bool   // the reply to EXEC says so
 	lost     string // why the link was lost: nothing has been executed, and nothing will be
 
@@ -231,7 +232,7 @@ func (s *session) exec(frame []byte) {
 		s.sendEnd(cmdDiscard, discardRequest)
 	case tx.aborted:
 		c.pool.count(errAborted)
-		s.finishLocally(execAbortReply)
+		s.finishLocally(tx.execAbort())
 	case tx.lost != "":
 		s.finishLocally(resp.AppendNullArray(c.loop.scratch(), c.proto3))
 	case tx.begun:
@@ -241,6 +242,25 @@ func (s *session) exec(frame []byte) {
 	case s.begin(cmdExec, c.pool.groups[0]): // commands without keys only: any group
 		s.sendEnd(cmdExec, frame)
 	}
+}
+
+// execAbort is the reply to EXEC of a transaction that is not executed.
+func (tx *transaction) execAbort() []byte {
+	if tx.refusal != nil {
+		return tx.refusal
+	}
+	return execAbortReply
+}
+
+// failExec answers an EXEC that is itself in error, which discards the transaction.
+func (c *client) failExec(cause string) {
+	text := resp.AppendError(nil, "EXECABORT Transaction discarded because of: "+cause)
+	if c.session == nil || !c.session.tx.multi {
+		c.respond(text)
+		return
+	}
+	c.session.tx.aborted, c.session.tx.refusal = true, text
+	c.session.exec(nil)
 }
 
 // discard is DISCARD within MULTI.
