@@ -89,7 +89,7 @@ unit:
 	go test -race -timeout 10m $(UNIT)
 
 plain:
-	go test -timeout 5m ./engine/... ./tests/arch/... ./tests/bench/... ./tests/harness/... ./tests/nutcracker/...
+	go test -timeout 5m ./engine/... ./tests/arch/... ./tests/bench/... ./tests/compat/page/... ./tests/harness/... ./tests/nutcracker/...
 
 # Real redis-server, redis-sentinel and the built programs: as they are delivered, and with the race detector.
 e2e:
