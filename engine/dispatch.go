@@ -18,11 +18,15 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	p := c.pool
 	cmd := command.Lookup(arg(frame, f.Args[0]))
 	if cmd == nil {
-		c.unknownCommand(frame, f)
-		return
-	}
-	if cmd.Container() && len(f.Args) > 1 {
+		if cmd = p.adopted(frame, f); cmd == nil {
+			c.unknownCommand(frame, f)
+			return
+		}
+	} else if cmd.Container() && len(f.Args) > 1 {
 		sub := cmd.Sub(arg(frame, f.Args[1]))
+		if sub == nil {
+			sub = p.topo.Catalog.FindSub(cmd, arg(frame, f.Args[1]))
+		}
 		if sub == nil {
 			c.unknownSubcommand(cmd, arg(frame, f.Args[1]))
 			return
@@ -44,6 +48,12 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 		c.abortMulti()
 		c.replyError("ERR respgate: " + p.topo.Reason)
 		return
+	}
+	if told := p.topo.Catalog; told != nil {
+		if why := told.Lacking(cmd); why != "" {
+			c.unsupported(cmd, why)
+			return
+		}
 	}
 	if c.session != nil {
 		c.session.handle(cmd, frame, f)

@@ -54,7 +54,7 @@ func NewCatalog(members []Member) *Catalog {
 func (c *Catalog) findLacking(offers []*Offer, members []Member) {
 	for i := range table[1:] {
 		cmd := &table[i+1]
-		if cmd.Route == RouteLocal || cmd.Route == RouteRefused {
+		if !cmd.NeedsServer() || cmd.Route == RouteRefused {
 			continue
 		}
 		has := func(o *Offer) bool { return o.has.contains(cmd.ID) }

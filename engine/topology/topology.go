@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"respgate/engine/command"
 	"respgate/engine/shard"
 )
 
@@ -70,6 +71,8 @@ type Pool struct {
 	Groups   []*Group    // in the order the ring was built with
 	Access   Access      // for the pool as a whole: Reject answers new connections and new requests with Reason
 	Reason   string      // completes "-ERR respgate: "; empty with Serve
+
+	Catalog *command.Catalog // of commands that are not the table's, or that some group lacks; nil if there are none, or nothing is known
 }
 
 // Settings are a pool's choices that concern the data plane. A comparable value: two equal Settings need no work.

@@ -24,25 +24,30 @@ var quiet = []string{"log", "log/slog", "net/http", "encoding/json"}
 
 // layers maps a directory to its rules. A directory that is not here belongs to the nearest one above that ends in "/".
 var layers = map[string]layer{
-	"engine":          {own: []string{"engine/"}, modules: []string{"golang.org/x/sys"}, not: quiet},
-	"engine/resp":     {own: nil, not: quiet},
-	"engine/command":  {own: []string{"engine/resp"}, not: quiet},
-	"engine/shard":    {own: nil, not: quiet},
-	"engine/poller":   {own: nil, modules: []string{"golang.org/x/sys"}, not: quiet},
-	"engine/timer":    {own: nil, not: quiet},
-	"engine/buffer":   {own: nil, modules: []string{"golang.org/x/sys"}, not: quiet},
-	"engine/report":   {own: []string{"engine/command"}, not: quiet},
-	"engine/topology": {own: []string{"engine/shard"}, not: quiet},
+	"engine":         {own: []string{"engine/"}, modules: []string{"golang.org/x/sys"}, not: quiet},
+	"engine/resp":    {own: nil, not: quiet},
+	"engine/command": {own: []string{"engine/resp"}, not: quiet},
+	"engine/shard":   {own: nil, not: quiet},
+	"engine/poller":  {own: nil, modules: []string{"golang.org/x/sys"}, not: quiet},
+	"engine/timer":   {own: nil, not: quiet},
+	"engine/buffer":  {own: nil, modules: []string{"golang.org/x/sys"}, not: quiet},
+	"engine/report":  {own: []string{"engine/command"}, not: quiet},
+	// A pool carries what its servers say of commands, made by control and read by the engine.
+	"engine/topology": {own: []string{"engine/shard", "engine/command"}, not: quiet},
 	// Its generator, which runs at development time only, and what the two share.
 	"engine/command/": {own: []string{"engine/command"}},
 
-	"internal/status":     {own: nil},
-	"internal/respconn":   {own: []string{"engine/resp"}, modules: []string{"github.com/tidwall/resp"}},
-	"internal/metrics":    {own: []string{"internal/status"}, modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model"}},
+	"internal/status":   {own: nil},
+	"internal/respconn": {own: []string{"engine/resp"}, modules: []string{"github.com/tidwall/resp"}},
+	"internal/metrics":  {own: []string{"internal/status"}, modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model"}},
+	// What a server says of its commands, as the rows that engine/command judges.
+	"internal/inventory":  {own: []string{"conf", "engine/command", "internal/respconn"}},
 	"internal/serverconf": {own: []string{"conf", "internal/respconn", "internal/status"}},
 	// The data plane is behind an interface; of it control knows the snapshots it sends and the values that come back.
 	"internal/control": {
-		own:     []string{"engine/topology", "engine/report", "engine/shard", "conf", "internal/status", "sentinelclient", "managerclient"},
+		own: []string{
+			"engine/topology", "engine/command", "engine/report", "engine/shard", "conf", "internal/inventory", "internal/status", "sentinelclient", "managerclient",
+		},
 		modules: []string{"golang.org/x/sync"},
 	},
 
@@ -74,7 +79,7 @@ var layers = map[string]layer{
 	"cmd/respgate": {
 		own: []string{
 			"engine", "engine/", "conf", "conf/importer", "admin", "sentinelclient", "managerclient", "internal/control",
-			"internal/lab", "internal/metrics", "internal/serverconf", "internal/status", "internal/respconn",
+			"internal/inventory", "internal/lab", "internal/metrics", "internal/serverconf", "internal/status", "internal/respconn",
 		},
 		modules: []string{"github.com/lmittmann/tint", "golang.org/x/term", "golang.org/x/sys", "golang.org/x/sync", "github.com/prometheus/client_golang"},
 	},
