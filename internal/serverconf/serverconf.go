@@ -37,9 +37,10 @@ type Client struct {
 }
 
 const (
-	serverLimit = 3 * time.Second  // for one server: connect, authenticate, ask
-	totalLimit  = 30 * time.Second // for all of them
-	maxSettings = 1 << 14          // of one answer of the console
+	serverLimit  = 3 * time.Second  // for one server: connect, authenticate, ask
+	connectLimit = time.Second      // for each of its addresses: one that swallows everything leaves time for the next
+	totalLimit   = 30 * time.Second // for all of them
+	maxSettings  = 1 << 14          // of one answer of the console
 )
 
 // replyLimits bound what a server answers; CONFIG GET * is about 10 KiB and 500 elements.
@@ -188,9 +189,14 @@ func (s *Server) ask(ctx context.Context, args ...string) (respconn.Value, error
 	return v, nil
 }
 
+// connect tries one address after the other.
 func (s *Server) connect(ctx context.Context) (conn *respconn.Conn, err error) {
+	err = errors.New("it has no address")
 	for _, address := range s.Addresses {
-		if conn, err = respconn.Dial(ctx, s.Network, address, replyLimits); err == nil {
+		dialing, cancel := context.WithTimeout(ctx, connectLimit)
+		conn, err = respconn.Dial(dialing, s.Network, address, replyLimits)
+		cancel()
+		if err == nil {
 			return conn, nil
 		}
 	}
