@@ -15,7 +15,8 @@ import (
 
 // feedOp is what was sent on a feed and is not confirmed yet.
 type feedOp struct {
-	sub     *subscription // nil of MONITOR, and of what the client has left meanwhile
+	sub     *subscription
+	leave   bool
 	monitor bool
 }
 
@@ -53,8 +54,10 @@ func (s *session) feedUp(ln *lane) {
 	n := 0
 	for kind := range s.subs.names {
 		for _, sub := range s.subs.names[kind] {
-			ln.subscribe(sub)
-			n++
+			if !sub.leaving {
+				ln.subscribe(sub)
+				n++
+			}
 		}
 	}
 	if s.monitor {
@@ -86,6 +89,17 @@ func (g *group) restored(n int) {
 	g.restoredSubs += n
 	if !g.restoring.Set() {
 		l.wheel.Set(g.restoring, l.now+restoredPeriod)
+	}
+}
+
+// feedLost takes note that a server knows of nothing any more: what was to end has ended there.
+func (s *session) feedLost(ln *lane) {
+	for kind := range s.subs.names {
+		for _, sub := range s.subs.names[kind] {
+			if sub.leaving {
+				s.confirmed(ln, sub, true)
+			}
+		}
 	}
 }
 
@@ -127,10 +141,10 @@ func (s *session) pushed(ln *lane, rep *reply) {
 		op := ln.expected[0]
 		ln.expected = ln.expected[1:]
 		if op.sub != nil {
-			s.confirmed(ln, op.sub)
+			s.confirmed(ln, op.sub, op.leave)
 		}
 	default:
-		if sub := s.subs.names[kind-1][string(name)]; sub != nil && sub.pending == nil {
+		if sub := s.subs.names[kind-1][string(name)]; sub != nil && sub.delivers() {
 			s.client.pass(rep)
 		}
 	}
@@ -283,8 +297,8 @@ func (call *feedCall) stop() {
 
 // refusedBy handles a server's error to what was sent on a feed.
 func (s *session) refusedBy(ln *lane, op feedOp, text string) {
-	if s.call == nil || op.sub != nil && op.sub.pending == nil {
-		return
+	if op.sub != nil && (op.sub.leaving || op.sub.pending == nil) || s.call == nil {
+		return // it was accepted once: the server's mind has changed, and with it only its own messages
 	}
 	s.call.fail(text + " (respgate: group '" + ln.server.group.name + "')")
 }

@@ -289,11 +289,14 @@ func (s *session) end(text string) {
 
 // lost learns that the link of a lane is closed; its requests have been dealt with.
 func (s *session) lost(ln *lane, cause string) {
-	g := ln.server.group
-	if s.tx.group == g && s.tx.watching {
+	if ln.feed {
+		s.feedLost(ln)
+		return
+	}
+	if s.tx.group == ln.server.group && s.tx.watching {
 		s.tx.lost = cause
 	}
-	if s.tracking != nil && !ln.feed {
+	if s.tracking != nil {
 		s.client.flushCache()
 	}
 }

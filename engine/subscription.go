@@ -23,12 +23,17 @@ const (
 	subscriptionKinds
 )
 
-// subscription is one name. Messages count for the client from the moment on when every group has confirmed it.
+// subscription is one name. Its messages are passed on from the moment on when every group has confirmed it, and until all
+// have confirmed its end: what was published before is not lost.
 type subscription struct {
 	kind    int
 	name    string
-	pending map[*lane]bool // feeds that have not confirmed it yet; nil when all have
+	leaving bool
+	pending map[*lane]bool // feeds that have not confirmed its beginning, or its end; nil when all have
 }
+
+// delivers reports that messages are passed on.
+func (sub *subscription) delivers() bool { return sub.pending == nil || sub.leaving }
 
 // count is the number of subscriptions.
 func (s *subscriptions) count() int {
@@ -91,7 +96,7 @@ func (c *client) subscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
 	var text []byte
 	for _, a := range f.Args[1:] {
 		name := string(arg(frame, a))
-		if s.subs.names[kind][name] == nil {
+		if sub := s.subs.names[kind][name]; sub == nil || sub.leaving {
 			fresh = append(fresh, s.add(kind, name))
 		}
 		text = c.appendConfirmation(text, subscribeWords[kind][0], name, s.subs.told(kind))
@@ -107,7 +112,7 @@ func (c *client) subscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
 	call.done = func() []byte { return text }
 	call.undo = func() {
 		for _, sub := range fresh {
-			s.remove(sub)
+			s.leave(sub)
 		}
 	}
 	s.wait(call, c.request(cmd, len(frame)))
@@ -122,23 +127,37 @@ func (s *session) add(kind int, name string) *subscription {
 	if s.subs.names[kind] == nil {
 		s.subs.names[kind] = map[string]*subscription{}
 	}
+	if s.subs.names[kind][name] == nil { // else it was about to be forgotten
+		s.subs.bytes += int64(len(name))
+	}
 	s.subs.names[kind][name] = sub
-	s.subs.bytes += int64(len(name))
 	return sub
 }
 
-// remove forgets a name, and tells the servers: what they still send of it is not passed on.
-func (s *session) remove(sub *subscription) {
-	if s.subs.names[sub.kind][sub.name] != sub {
-		return
-	}
-	delete(s.subs.names[sub.kind], sub.name)
-	s.subs.bytes -= int64(len(sub.name))
+// leave tells the servers that a name is not wanted any more; it is forgotten when all know.
+func (s *session) leave(sub *subscription) {
+	sub.leaving, sub.pending = true, map[*lane]bool{}
 	for _, ln := range s.feeds {
-		if k := ln.link(); k != nil {
-			ln.expected = append(ln.expected, feedOp{})
+		if k := ln.link(); k != nil { // another is not told of the name when it is up
+			sub.pending[ln] = true
+			ln.expected = append(ln.expected, feedOp{sub: sub, leave: true})
 			k.write(subscribeWords[sub.kind][1], sub.name)
 		}
+	}
+	if len(sub.pending) == 0 {
+		s.remove(sub)
+	}
+}
+
+// remove forgets a name.
+func (s *session) remove(sub *subscription) {
+	if s.subs.names[sub.kind][sub.name] == sub {
+		delete(s.subs.names[sub.kind], sub.name)
+		s.subs.bytes -= int64(len(sub.name))
+	}
+	if c := s.client; s.subs.count() == 0 && s.call == nil && c.state == clientOpen {
+		c.pause(pauseSwitch) // for settle, when nothing is under way
+		c.loop.markClient(c)
 	}
 }
 
@@ -148,9 +167,9 @@ func (ln *lane) subscribe(sub *subscription) {
 	ln.link().write(subscribeWords[sub.kind][0], sub.name)
 }
 
-// confirmed notes that a feed has a name.
-func (s *session) confirmed(ln *lane, sub *subscription) {
-	if sub.pending == nil {
+// confirmed notes that a feed has begun, or ended, a name.
+func (s *session) confirmed(ln *lane, sub *subscription, leave bool) {
+	if sub.pending == nil || sub.leaving != leave {
 		return
 	}
 	delete(sub.pending, ln)
@@ -158,6 +177,9 @@ func (s *session) confirmed(ln *lane, sub *subscription) {
 		return
 	}
 	sub.pending = nil
+	if leave {
+		s.remove(sub)
+	}
 	if s.call != nil {
 		if s.call.left--; s.call.left == 0 {
 			s.call.finish()
@@ -165,8 +187,12 @@ func (s *session) confirmed(ln *lane, sub *subscription) {
 	}
 }
 
-// unsubscribe is UNSUBSCRIBE and its kind, answered at once: from here on nothing of it is passed on.
+// unsubscribe is UNSUBSCRIBE and its kind: confirmed when every group has confirmed every name.
 func (c *client) unsubscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
+	if c.queue.count > 0 {
+		c.postpone(cmd) // what it published before must still come back to it
+		return
+	}
 	kind := subscriptionKind(cmd)
 	var subs subscriptions
 	if c.session != nil {
@@ -176,28 +202,42 @@ func (c *client) unsubscribe(cmd *command.Command, frame []byte, f *resp.Frame) 
 	for _, a := range f.Args[1:] {
 		names = append(names, string(arg(frame, a)))
 	}
+	told := subs.told(kind)
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(subs.names[kind]))
 	}
 	word := subscribeWords[kind][1]
 	var text []byte
+	var gone []*subscription
 	for _, name := range names {
-		if sub := subs.names[kind][name]; sub != nil {
-			c.session.remove(sub)
+		if sub := subs.names[kind][name]; sub != nil && !sub.leaving {
+			gone = append(gone, sub)
+			c.session.leave(sub)
 		}
-		text = c.appendConfirmation(text, word, name, subs.told(kind))
+		text = c.appendConfirmation(text, word, name, told-len(gone))
 	}
 	if len(names) == 0 {
 		text = resp.AppendPush(text, 3, c.proto3)
 		text = resp.AppendBulkString(text, word)
 		text = resp.AppendNull(text, c.proto3)
-		text = resp.AppendInt(text, int64(subs.told(kind)))
+		text = resp.AppendInt(text, int64(told))
 	}
-	c.respond(text)
-	if c.session != nil && c.session.subs.count() == 0 {
-		c.pause(pauseSwitch) // the feeds are handed back when nothing is under way
-		c.loop.markClient(c)
+	if len(gone) == 0 {
+		c.respond(text)
+		return
 	}
+	call := &feedCall{done: func() []byte { return text }}
+	for _, sub := range gone {
+		if sub.pending != nil && len(sub.pending) > 0 {
+			call.left++
+		}
+	}
+	call.undo = func() {
+		for _, sub := range gone {
+			c.session.remove(sub)
+		}
+	}
+	c.session.wait(call, c.request(cmd, len(frame)))
 }
 
 // appendConfirmation appends what Redis answers to (UN)SUBSCRIBE about one name.
