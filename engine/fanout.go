@@ -73,7 +73,7 @@ func (g *group) up() bool {
 		return false
 	}
 	for _, s := range g.servers {
-		if s != nil && !s.connected() && (s.failures > 0 || s.restUntil > s.loop.now) {
+		if s != nil && (s.restUntil > s.loop.now || s.failures > 0 && !s.connected()) {
 			return false
 		}
 	}

@@ -256,3 +256,57 @@ func TestManyKeysOneGroup(t *testing.T) {
 		}
 	})
 }
+
+// TestFanoutOfSessions: what a session asks of all groups goes over its own links.
+func TestFanoutOfSessions(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		groups := []string{"g1", "g2", "g3"}
+		r := newRig(t, v, groups, set(func(s *topology.Settings) { s.SessionLinks = 8 }))
+		for i, g := range groups {
+			r.servers[g].says(map[string]string{
+				"WAIT 9": fmt.Sprintf(":%d\r\n", 3-i), "WAITAOF": fmt.Sprintf("*2\r\n:%d\r\n:%d\r\n", i, 2-i), "PING": "+PONG\r\n", "CLIENT TRACKING": "+OK\r\n", "RESET": "+RESET\r\n",
+				"CLIENT ID": fmt.Sprintf(":%d\r\n", 70+i), "WAIT 1": "", "MULTI": "+OK\r\n", "CONFIG": "-ERR no\r\n",
+			})
+		}
+		a := r.dial()
+		a.do(":1\r\n", "WAIT", "9", "0")
+		a.do("*2\r\n:0\r\n:0\r\n", "WAITAOF", "1", "1", "0")
+		a.send(req("HELLO", "3") + req("CLIENT", "TRACKING", "ON"))
+		a.want("%7\r\n")
+		for line := a.line(); line != "*0\r\n"; line = a.line() {
+		}
+		a.want("+OK\r\n")
+		for _, g := range groups {
+			if !slices.Contains(r.servers[g].requests(), "CLIENT TRACKING ON") {
+				t.Errorf("%s was not told: %q", g, r.servers[g].requests())
+			}
+		}
+		a.do("+OK\r\n", "SELECT", "3")
+		a.do("_\r\n", "GET", r.key("g2", 0))
+		// A client that goes while it waits leaves nothing behind.
+		a.send(req("WAIT", "1", "0"))
+		until(t, "the servers have it", func() bool {
+			for _, g := range groups {
+				if !slices.Contains(r.servers[g].requests(), "WAIT 1 0") {
+					return false
+				}
+			}
+			return true
+		})
+		a.vanish()
+		until(t, "the client is gone", func() bool { return r.pool().Clients == 0 })
+		// Within MULTI a command that any server can answer is its group's; one about all of them is refused.
+		b := r.dial()
+		b.do("+OK\r\n", "MULTI")
+		b.do("+QUEUED\r\n", "COMMAND", "COUNT")
+		b.wantRefusal("DBSIZE")
+		r.idle()
+	})
+}
+
+// wantRefusal sends a request and wants to be told that the command is not supported.
+func (a *app) wantRefusal(name string) {
+	a.t.Helper()
+	a.send(req(name))
+	a.wantError("ERR respgate: command '" + strings.ToLower(name) + "' is not supported: ")
+}
