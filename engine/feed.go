@@ -144,8 +144,12 @@ func (s *session) pushed(ln *lane, rep *reply) {
 			s.confirmed(ln, op.sub, op.leave)
 		}
 	default:
-		if sub := s.subs.names[kind-1][string(name)]; sub != nil && sub.delivers() {
+		switch sub := s.subs.names[kind-1][string(name)]; {
+		case sub == nil:
+		case sub.delivers():
 			s.client.pass(rep)
+		case s.call != nil && !sub.pending[ln]:
+			s.call.keep(rep)
 		}
 	}
 }
@@ -244,7 +248,20 @@ type feedCall struct {
 	left    int // confirmations still to come
 	done    func() []byte
 	undo    func()
+	early   []byte // messages of groups that have confirmed, until all have
 	timer   timer.Timer
+}
+
+// keep stores a message that comes before the call is answered; as many as the client's buffer would take.
+func (call *feedCall) keep(rep *reply) {
+	c := call.session.client
+	if int64(len(call.early)+rep.size()) > c.pool.topo.Settings.ClientBuffer {
+		return
+	}
+	at := len(call.early)
+	if call.early = append(call.early, rep.whole()...); !c.proto3 {
+		call.early[at] = '*'
+	}
 }
 
 // wait makes the client wait for the confirmations of a call.
@@ -280,7 +297,11 @@ func (call *feedCall) late() string {
 func (call *feedCall) finish() {
 	call.stop()
 	rep := reply{text: call.done()}
-	call.session.client.loop.complete(call.request, &rep)
+	c := call.session.client
+	c.loop.complete(call.request, &rep)
+	if len(call.early) > 0 {
+		c.push(call.early)
+	}
 }
 
 // fail answers the call with an error, and takes back what was done of it.

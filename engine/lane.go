@@ -154,14 +154,16 @@ func (list *laneList) trim(now int64) {
 }
 
 // lost learns that the link is closed, and reports whether a new one is wanted.
-func (ln *lane) lost(cause string) bool {
+func (ln *lane) lost(wasUp bool, cause string) bool {
 	if ln.session == nil {
 		ln.server.retired = cause
 		ln.gone()
 		return false
 	}
-	ln.expected, ln.broken = nil, true
-	ln.session.lost(ln, cause)
+	if wasUp {
+		ln.expected, ln.broken = nil, true
+		ln.session.lost(ln, cause)
+	}
 	return ln.session != nil
 }
 

@@ -321,7 +321,7 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	if i := slices.Index(s.draining, k); i >= 0 {
 		s.draining = slices.Delete(s.draining, i, i+1)
 	}
-	if s.lane != nil && !s.lane.lost(cause) {
+	if s.lane != nil && !s.lane.lost(wasUp, cause) {
 		return
 	}
 	if s.retired != "" || k.retiring || k.replaced {
