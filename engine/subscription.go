@@ -13,8 +13,11 @@ import (
 // back is told again.
 type subscriptions struct {
 	names [subscriptionKinds]map[string]*subscription
-	bytes int64 // of the names
+	bytes int64 // about what they take
 }
+
+// subscriptionWeight is about what one takes beside its name.
+const subscriptionWeight = 256
 
 const (
 	channels = iota
@@ -81,9 +84,9 @@ func (c *client) subscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
 		c.postpone(cmd) // what it published before must not come back to it
 		return
 	}
-	if limit := c.pool.topo.Settings.ClientBuffer; s.subs.bytes+int64(len(frame)) > limit {
+	if limit := c.pool.topo.Settings.ClientBuffer; s.subs.bytes+int64(len(frame)+len(f.Args)*subscriptionWeight) > limit {
 		c.pool.count(errTooLarge)
-		c.replyError(fmt.Sprintf("ERR respgate: not subscribed: the names of the client's subscriptions are larger than client_buffer (%d bytes)", limit))
+		c.replyError(fmt.Sprintf("ERR respgate: not subscribed: the client's subscriptions would take more than client_buffer (%d bytes)", limit))
 		return
 	}
 	if !s.openFeeds() {
@@ -128,7 +131,7 @@ func (s *session) add(kind int, name string) *subscription {
 		s.subs.names[kind] = map[string]*subscription{}
 	}
 	if s.subs.names[kind][name] == nil { // else it was about to be forgotten
-		s.subs.bytes += int64(len(name))
+		s.subs.bytes += int64(len(name)) + subscriptionWeight
 	}
 	s.subs.names[kind][name] = sub
 	return sub
@@ -153,7 +156,7 @@ func (s *session) leave(sub *subscription) {
 func (s *session) remove(sub *subscription) {
 	if s.subs.names[sub.kind][sub.name] == sub {
 		delete(s.subs.names[sub.kind], sub.name)
-		s.subs.bytes -= int64(len(sub.name))
+		s.subs.bytes -= int64(len(sub.name)) + subscriptionWeight
 	}
 	if c := s.client; s.subs.count() == 0 && s.call == nil && c.state == clientOpen {
 		c.pause(pauseSwitch) // for settle, when nothing is under way
