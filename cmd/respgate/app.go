@@ -18,6 +18,7 @@ import (
 	"respgate/conf"
 	"respgate/engine"
 	"respgate/internal/control"
+	"respgate/internal/inventory"
 	"respgate/internal/metrics"
 	"respgate/managerclient"
 	"respgate/sentinelclient"
@@ -96,8 +97,9 @@ func (a *app) start(cf *conf.Config) (err error) {
 	a.metrics, a.stats = metrics.NewServer(&console, a.log), metrics.NewTwemproxyStats(&console, a.log)
 	ctl, err := control.Start(control.Options{
 		Plane: a.plane, Log: a.log, Version: buildVersion(), Commands: engine.Commands(), Level: a.level,
-		Load:    func() (*conf.Config, error) { return conf.Load(a.file) },
-		Prepare: a.prepare,
+		Inventory: inventory.Ask,
+		Load:      func() (*conf.Config, error) { return conf.Load(a.file) },
+		Prepare:   a.prepare,
 		StartSentinels: func(cfg sentinelclient.Config, deliver func(*sentinelclient.View)) control.Sentinels {
 			return sentinelclient.Start(cfg, deliver, a.log)
 		},

@@ -161,20 +161,23 @@ func (c *Catalog) Adopted() []string {
 	return slices.Sorted(maps.Keys(c.adopted))
 }
 
-// Refused are the names of the commands that some group lacks, ordered.
-func (c *Catalog) Refused() []string {
+// Refusal is a command that some group lacks.
+type Refusal struct{ Name, Reason string }
+
+// Refused are the commands that some group lacks, ordered by name.
+func (c *Catalog) Refused() []Refusal {
 	if c == nil {
 		return nil
 	}
-	var names []string
-	for id := range c.known {
-		names = append(names, table[id].Name)
+	var all []Refusal
+	for id, why := range c.known {
+		all = append(all, Refusal{table[id].Name, why})
 	}
-	for cmd := range c.others {
-		names = append(names, cmd.Name)
+	for cmd, why := range c.others {
+		all = append(all, Refusal{cmd.Name, why})
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(all, func(a, b Refusal) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func lower(x byte) byte {

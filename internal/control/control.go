@@ -20,8 +20,10 @@ import (
 	"time"
 
 	"respgate/conf"
+	"respgate/engine/command"
 	"respgate/engine/report"
 	"respgate/engine/topology"
+	"respgate/internal/inventory"
 	"respgate/managerclient"
 	"respgate/sentinelclient"
 )
@@ -63,6 +65,8 @@ type Options struct {
 	StartManager   func(managerclient.Config, func(managerclient.Topology)) Manager
 	// Resolve looks a host name up; nil = the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Inventory asks a server for its commands; nil = nobody is asked, and the proxy goes by its own table.
+	Inventory func(ctx context.Context, s inventory.Server) ([]command.Row, error)
 	// Load reads the configuration file again.
 	Load func() (*conf.Config, error)
 	// Prepare readies what belongs to the process rather than to a pool (admin and metrics ports, log level) for a new
@@ -95,6 +99,7 @@ type Controller struct {
 	generation uint64 // of masters, over all groups
 	clients    uint64 // sentinel and manager clients started so far: their ids in the inbox
 	names      *resolver
+	commands   *learner
 	stats      *report.Stats // of this round, nil until somebody asks
 	due        *time.Timer   // the next thing that happens by itself
 	overdue    bool          // the data plane refused the last snapshot
@@ -129,11 +134,13 @@ func Start(opts Options, first *conf.Config) (*Controller, error) {
 	}
 	c.box.wake = make(chan struct{}, 1)
 	c.names = newResolver(&c.box, opts.Resolve)
+	c.commands = newLearner()
 	next, err := c.form(first)
 	if err == nil {
 		err = c.take(first, next)
 	}
 	if err != nil {
+		c.commands.close()
 		c.names.close()
 		return nil, err
 	}
@@ -153,6 +160,7 @@ func (c *Controller) run() {
 	defer close(c.done)
 	defer c.stopping.Wait()
 	defer c.names.close()
+	defer c.commands.close()
 	for {
 		c.settle(time.Now())
 		select {
@@ -244,6 +252,7 @@ func (c *Controller) notice(ev report.Event, now time.Time) {
 		return // of a master that is history
 	}
 	c.log.Debug("data plane", "event", ev.Kind.String(), "pool", ev.Pool, "group", ev.Group, "master", ev.Master, "cause", ev.Cause)
+	g.learned.noticed(ev.Kind, now)
 	cause := ev.Cause
 	switch ev.Kind {
 	case report.EventLinkUp:

@@ -15,6 +15,7 @@ func (c *Controller) settle(now time.Time) {
 	used := map[string]bool{}
 	c.each("", func(p *pool) {
 		c.follow(p, now)
+		c.learn(p, now)
 		for _, g := range p.order {
 			used[g.host] = true
 		}
@@ -98,7 +99,7 @@ func (p *pool) keeps(old, next *topology.Pool, now time.Time) bool {
 func (p *pool) topology() *topology.Pool {
 	cf := p.conf
 	t := &topology.Pool{
-		Name: p.name, Settings: p.settings(), Ring: p.ring,
+		Name: p.name, Settings: p.settings(), Ring: p.ring, Catalog: p.compare(),
 		Listen: topology.Listen{Network: cf.Listen.Network, Address: cf.Listen.Address, Mode: uint32(cf.Listen.Mode.Perm()), Backlog: cf.Backlog, ReusePort: cf.ReusePort},
 	}
 	t.Access, t.Reason = p.access()
@@ -144,7 +145,7 @@ func (p *pool) managerCause() string {
 
 // alike compares two pools by value, but for the words of their reasons.
 func alike(a, b *topology.Pool) bool {
-	if a.Name != b.Name || a.Listen != b.Listen || a.Settings != b.Settings || a.Ring != b.Ring || a.Access != b.Access || len(a.Groups) != len(b.Groups) {
+	if a.Name != b.Name || a.Listen != b.Listen || a.Settings != b.Settings || a.Ring != b.Ring || a.Catalog != b.Catalog || a.Access != b.Access || len(a.Groups) != len(b.Groups) {
 		return false
 	}
 	for i, g := range a.Groups {
@@ -183,6 +184,9 @@ func (c *Controller) schedule(now time.Time) {
 	}
 	for _, p := range c.pools {
 		for _, g := range p.order {
+			if at, ok := g.due(); ok && at.After(now) {
+				soonest(at)
+			}
 			if !g.ejectedUntil.IsZero() {
 				soonest(g.ejectedUntil)
 			} else if g.trouble != "" && g.server != nil {

@@ -33,6 +33,7 @@ type group struct {
 	switchedAt time.Time
 	took       time.Duration
 	told       told
+	learned    learned
 
 	// Of a server in a fixed list:
 	failures     int       // without an answer in between

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"respgate/conf"
+	"respgate/engine/command"
 	"respgate/engine/shard"
 	"respgate/engine/topology"
 	"respgate/managerclient"
@@ -31,6 +32,12 @@ type pool struct {
 	order   []*group // as the ring has them
 	ring    *shard.Ring
 	ringOf  shard.Config // that ring was built from
+
+	members     []command.Member // that catalog compares
+	catalog     *command.Catalog
+	toldCatalog *command.Catalog // that was logged last
+	toldAdopted string
+	toldRefused string
 
 	patience time.Time // until then the sentinels may be expected to answer for the first time
 

@@ -21,6 +21,7 @@ func (c *Controller) served() {
 			g.servedState(c.log)
 		}
 		p.servedState(c.log)
+		p.servedCommands(c.log)
 	})
 }
 

@@ -49,6 +49,7 @@ func (c *Controller) Pools(name string) (rows []status.Pool) {
 			row := status.Pool{
 				Name: p.name, Listen: p.conf.Listen.String(), State: p.state, Cause: p.cause, Since: p.since,
 				Source: p.conf.Source().String(), Version: p.told.Version, Groups: len(p.order),
+				Adopted: len(p.catalog.Adopted()), Lacking: len(p.catalog.Refused()),
 			}
 			for _, g := range p.order {
 				if g.state == "up" && g.access == topology.Serve {

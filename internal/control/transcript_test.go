@@ -27,6 +27,7 @@ import (
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
 //	switch POOL GROUP [HOST PORT] | agree POOL [error=TEXT] | verify POOL [error=TEXT] | close
+//	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
 //	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
 //
 // Texts have underscores for blanks.
@@ -132,6 +133,10 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 			t.Fatal(err)
 		}
 		pass(length)
+	case "commands":
+		w.setCommands(words[0], words[1:], pairs)
+	case "asked":
+		return w.questions()
 	case "rows":
 		out = p.rows()
 	default:
@@ -287,6 +292,9 @@ func (p *player) startSwitch(words []string) {
 func (p *player) rows() (out []string) {
 	c := p.w.ctl
 	for _, r := range c.Pools("") {
+		if r.Adopted+r.Lacking > 0 {
+			out = append(out, fmt.Sprintf("pool %s: %d adopted, %d lacking", r.Name, r.Adopted, r.Lacking))
+		}
 		out = append(out, fmt.Sprintf("pool %s: %s, %s %d, %d of %d groups up, epoch %d: %s", r.Name, r.State, r.Source, r.Version, r.GroupsUp, r.Groups, r.Epoch, clockTime.ReplaceAllString(r.Cause, "until then")))
 	}
 	for _, r := range c.Masters("", "") {

@@ -41,6 +41,11 @@ type world struct {
 	names     map[string]answer
 	lookups   int
 
+	commands  map[string]table // by address; nil: nobody is asked
+	asked     []string         // whom, and as whom
+	asking    int
+	mostAsked int // at once
+
 	file       *conf.Config // what Load gives
 	unreadable error        // or why it fails
 	unready    error        // why Prepare fails
@@ -78,7 +83,7 @@ func parse(t failer, text string) *conf.Config {
 func (w *world) start(text string) error {
 	w.t.Helper()
 	w.file = parse(w.t, text)
-	ctl, err := Start(Options{
+	opts := Options{
 		Plane: w.plane, Log: slog.New(&diary{w: w}), Version: "test", Commands: []string{"", "get"}, Level: &w.level,
 		StartSentinels: func(cfg sentinelclient.Config, deliver func(*sentinelclient.View)) Sentinels {
 			s := &sentinels{w: w, cfg: cfg, deliver: deliver}
@@ -103,7 +108,11 @@ func (w *world) start(text string) error {
 			return w.file, w.unreadable
 		},
 		Prepare: w.prepare,
-	}, w.file)
+	}
+	if w.commands != nil {
+		opts.Inventory = w.inventory
+	}
+	ctl, err := Start(opts, w.file)
 	w.ctl = ctl
 	return err
 }
@@ -412,6 +421,12 @@ func showSnapshot(old, next *topology.Snapshot) string {
 		}
 		if was != nil && was.Settings != p.Settings {
 			b.WriteString(", other settings")
+		}
+		if was != nil && was.Catalog != p.Catalog {
+			fmt.Fprintf(&b, ", adopted %v", p.Catalog.Adopted())
+			for _, r := range p.Catalog.Refused() {
+				fmt.Fprintf(&b, "\n    %s: %s", r.Name, r.Reason)
+			}
 		}
 		for _, g := range p.Groups {
 			fmt.Fprintf(&b, "\n    %s", showGroup(g))

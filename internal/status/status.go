@@ -22,6 +22,8 @@ type Pool struct {
 	Requests uint64
 	Errors   uint64 // answers that the proxy itself made because something failed
 	Epoch    uint64 // the highest config-epoch of its groups
+	Adopted  int    // commands that the proxy does not know, taken from its servers
+	Lacking  int    // commands that are refused because some group does not have them
 }
 
 // Master is a row of PROXY MASTERS.
