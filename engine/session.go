@@ -161,7 +161,12 @@ func (s *session) handle(cmd *command.Command, frame []byte, f *resp.Frame) {
 	case s.tx.multi:
 		s.inMulti(cmd, frame, f)
 	case c.inSubscriberMode() && !forSubscribers(cmd):
-		c.replyError("ERR Can't execute '" + cmd.Name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+		const only = "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+		if cmd == cmdExec {
+			c.failExec("Can't execute 'exec" + only)
+			return
+		}
+		c.replyError("ERR Can't execute '" + cmd.Name + only)
 	case s.monitor && cmd.Flags&(command.FlagWrite|command.FlagReadOnly) != 0:
 		c.replyError("ERR Replica can't interact with the keyspace")
 	default:

@@ -327,6 +327,10 @@ func (c *client) unwatch(frame []byte) {
 		c.respond(okReply)
 		return
 	}
+	if s.tx.lost != "" { // the server has forgotten it, and may not be there
+		s.finishLocally(okReply)
+		return
+	}
 	s.sendEnd(cmdUnwatch, frame)
 }
 
