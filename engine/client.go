@@ -40,12 +40,16 @@ type client struct {
 	out      buffer.Chain
 
 	db      int32    // poolDB, or what it has SELECTed
+	last    uint16   // ID of its last command
+	muted   muting   // CLIENT REPLY
+	notices notices  // CLIENT MAINT_NOTIFICATIONS
 	session *session // what it has of its own with the servers; nil for most
 
 	prev, next *client      // in the pool's list
 	meta       *clientMeta  // what CLIENT SETNAME and the like set; nil for most
 	timer      *timer.Timer // closing and lingering: when it is closed at the latest; else nil
-	since      int64
+	since      uint32       // seconds of the loop's clock
+	active     uint32       // when something was read of it or written to it, likewise
 }
 
 // clientMeta is what a client told of itself.
@@ -64,11 +68,13 @@ const (
 type pause uint8
 
 const (
-	pauseWindow pause = 1 << iota // too much of its own is in flight or unread
-	pauseMemory                   // the process is at its memory limit
-	pauseServer                   // its requests wait for a server that is behind
-	pauseSwitch                   // what follows takes another way to the servers, and must not overtake what went before
-	pauseEnd                      // it has closed its side
+	pauseWindow  pause = 1 << iota // too much of its own is in flight or unread
+	pauseMemory                    // the process is at its memory limit
+	pauseServer                    // its requests wait for a server that is behind
+	pauseSwitch                    // what follows takes another way to the servers, and must not overtake what went before
+	pauseEnd                       // it has closed its side
+	pauseAsk                       // its request waits for what other clients' loops have to say
+	pauseClients                   // CLIENT PAUSE
 )
 
 // lingerTime is how long what a client still sends is read and dropped after the last reply, so that the kernel does not
@@ -80,7 +86,7 @@ const closingTime = int64(10e9)
 
 // openClient takes over an accepted descriptor, on the loop that will serve it; nil if the poller cannot take it.
 func (l *loop) openClient(fd int, p *pool, id int64) *client {
-	c := &client{loop: l, pool: p, fd: int32(fd), id: id, since: l.now, wants: poller.Readable, db: poolDB}
+	c := &client{loop: l, pool: p, fd: int32(fd), id: id, since: l.seconds(), active: l.seconds(), wants: poller.Readable, db: poolDB}
 	c.expect = min(firstReply, p.topo.Settings.ClientBuffer/firstWindow)
 	c.authed = p.topo.Settings.Password == ""
 	c.handle = l.slots.put(c)
@@ -139,6 +145,7 @@ func (c *client) readable() {
 		return
 	}
 	c.pool.received += uint64(n)
+	c.active = l.seconds()
 	l.backlog = l.backlog || n == len(buf)
 	if c.in != nil {
 		c.inLen += uint32(n)
@@ -178,6 +185,9 @@ func (c *client) consume(data []byte) {
 			c.inline(frame)
 		} else if len(f.Args) > 0 {
 			c.handleRequest(frame, f)
+		}
+		if c.muted > muteOff && !c.postponed {
+			c.muted = c.muted.next()
 		}
 		if c.state != clientOpen {
 			c.dropInput()
@@ -335,6 +345,7 @@ func (c *client) await(r *request) {
 	if c.queue.count == 0 {
 		c.loop.waiting++
 	}
+	r.mute = c.muted.silent()
 	c.queue.push(r)
 }
 
@@ -409,6 +420,7 @@ func (c *client) flush() {
 		n, err := writeChain(int(c.fd), &c.out)
 		if n > 0 {
 			c.pool.sentBytes += uint64(n)
+			c.active = c.loop.seconds()
 			c.out.Advance(n)
 		}
 		if err != nil {

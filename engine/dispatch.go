@@ -17,6 +17,7 @@ func arg(frame []byte, s resp.Span) []byte { return frame[s.Off : s.Off+s.Len] }
 func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	p := c.pool
 	cmd := command.Lookup(arg(frame, f.Args[0]))
+	c.last = 0
 	if cmd == nil {
 		if cmd = p.adopted(frame, f); cmd == nil {
 			c.unknownCommand(frame, f)
@@ -33,6 +34,7 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 		}
 		cmd = sub
 	}
+	c.last = uint16(cmd.ID)
 	if !cmd.ArityOK(len(f.Args)) {
 		c.wrongArity(cmd)
 		return
@@ -40,6 +42,9 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	if !c.authed && cmd.Flags&command.FlagNoAuth == 0 {
 		p.count(errNoAuth)
 		c.respond(noAuthReply)
+		return
+	}
+	if p.halt != nil && c.halted(cmd) {
 		return
 	}
 	p.commands[cmd.ID]++

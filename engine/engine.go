@@ -239,7 +239,8 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 			ln.close()
 		}
 	})
-	e.everywhere(func(l *loop) { l.drainAll() })
+	grace := graceWithin(ctx)
+	e.everywhere(func(l *loop) { l.drainAll(grace) })
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for e.clients.Load() > 0 && ctx.Err() == nil {
@@ -257,10 +258,10 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 }
 
 // drainAll lets every client of the loop finish.
-func (l *loop) drainAll() {
+func (l *loop) drainAll(grace int64) {
 	l.stopping = true
 	for name, p := range l.pools {
-		p.retire("pool '" + name + "': the proxy is shutting down")
+		p.retire("pool '"+name+"': the proxy is shutting down", grace)
 	}
 }
 

@@ -42,6 +42,8 @@ func failures(e *[errorKinds]uint64) (n uint64) {
 	return n
 }
 
+const syntaxError = "ERR syntax error"
+
 // Replies that are always the same.
 var (
 	okReply        = []byte("+OK\r\n")

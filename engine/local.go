@@ -33,7 +33,7 @@ func (c *client) local(cmd *command.Command, frame []byte, f *resp.Frame) {
 	case "config|get":
 		c.configGet(frame, args)
 	case "acl|whoami":
-		c.respond(resp.AppendBulkString(c.loop.scratch(), "default"))
+		c.respond(resp.AppendBulkString(c.loop.scratch(), defaultUser))
 	default:
 		c.localRest(cmd, frame, args)
 	}
@@ -43,7 +43,7 @@ func (c *client) local(cmd *command.Command, frame []byte, f *resp.Frame) {
 func (c *client) localRest(cmd *command.Command, frame []byte, args []resp.Span) {
 	switch family, sub, _ := strings.Cut(cmd.Name, "|"); {
 	case family == "client":
-		c.clientCommand(sub, frame, args)
+		c.clientCommand(cmd, sub, frame, args)
 	case family == "cluster", family == "readonly", family == "readwrite":
 		c.replyError("ERR This instance has cluster support disabled")
 	default:
@@ -124,27 +124,14 @@ func (c *client) reset() {
 		}
 		c.session.close()
 	}
+	c.muted = muteNone
 	c.respond(resetReply)
 	c.selectDatabase(poolDB)
 	c.switchTo(false)
 	c.authed = c.pool.topo.Settings.Password == ""
-	c.meta = nil
-}
-
-// help lists the subcommands that are answered here.
-func (c *client) help(family string) {
-	var lines []string
-	for _, cmd := range command.All() {
-		if name, ok := strings.CutPrefix(cmd.Name, family+"|"); ok && cmd.Route == command.RouteLocal {
-			lines = append(lines, strings.ToUpper(name), "    "+cmd.Summary+".")
-		}
+	if c.meta != nil {
+		c.meta.name = "" // its library is the same as before
 	}
-	b := resp.AppendArray(c.loop.scratch(), len(lines)+1)
-	b = resp.AppendSimple(b, strings.ToUpper(family)+" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
-	for _, l := range lines {
-		b = resp.AppendSimple(b, l)
-	}
-	c.respond(b)
 }
 
 // settingsShown is what CONFIG GET tells: what clients ask for when they connect.

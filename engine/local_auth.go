@@ -7,6 +7,9 @@ import (
 	"respgate/engine/resp"
 )
 
+// defaultUser is the only user that clients know.
+const defaultUser = "default"
+
 const (
 	wrongPass   = "WRONGPASS invalid username-password pair or user is disabled."
 	noPassword  = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
@@ -21,11 +24,11 @@ func (c *client) auth(frame []byte, args []resp.Span) {
 			c.replyError(noPassword)
 			return
 		}
-		c.login([]byte("default"), arg(frame, args[1]))
+		c.login([]byte(defaultUser), arg(frame, args[1]))
 	case 3:
 		c.login(arg(frame, args[1]), arg(frame, args[2]))
 	default:
-		c.replyError("ERR syntax error")
+		c.replyError(syntaxError)
 		return
 	}
 }
@@ -43,7 +46,7 @@ func (c *client) login(user, password []byte) {
 
 // matches compares in constant time. Without a password any is right for the default user, as in Redis.
 func (c *client) matches(user, password []byte) bool {
-	if string(user) != "default" {
+	if string(user) != defaultUser {
 		return false
 	}
 	want := c.pool.topo.Settings.Password
@@ -78,8 +81,8 @@ func (c *client) hello(frame []byte, args []resp.Span) {
 			i += 3
 		case equalFold(arg(frame, args[i]), "setname") && rest >= 1:
 			name, named = string(arg(frame, args[i+1])), true
-			if !validName(name) {
-				c.replyError(badClientName)
+			if err := badName(name); err != "" {
+				c.replyError(err)
 				return
 			}
 			i += 2
@@ -112,6 +115,9 @@ func (c *client) switchTo(proto3 bool) {
 		c.pause(pauseSwitch)
 	}
 	c.proto3 = proto3
+	if !proto3 {
+		c.setNotices(noticesOff)
+	}
 }
 
 // greet is the reply to HELLO.

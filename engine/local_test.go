@@ -11,15 +11,36 @@ import (
 	"respgate/engine/topology"
 )
 
-func help(family string) string {
+func clientHelpText() string {
 	var lines []string
-	for _, cmd := range command.All() {
-		if name, ok := strings.CutPrefix(cmd.Name, family+"|"); ok && cmd.Route == command.RouteLocal {
-			lines = append(lines, "+"+strings.ToUpper(name)+"\r\n", "+    "+cmd.Summary+".\r\n")
+	for _, l := range clientHelp {
+		lines = append(lines, "+"+l+"\r\n")
+	}
+	return array(lines...)
+}
+
+// TestClientHelp: each subcommand that is served is there, and no other.
+func TestClientHelp(t *testing.T) {
+	t.Parallel()
+	listed := map[string]bool{}
+	for _, l := range clientHelp[1:] {
+		if l[0] != ' ' {
+			name, _, _ := strings.Cut(l, " ")
+			listed["client|"+strings.ToLower(name)] = true
 		}
 	}
-	first := "+" + strings.ToUpper(family) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
-	return array(append([]string{first}, lines...)...)
+	for _, cmd := range command.All() {
+		if !strings.HasPrefix(cmd.Name, "client|") {
+			continue
+		}
+		if served := cmd.Route != command.RouteRefused; served != listed[cmd.Name] {
+			t.Errorf("%s is served: %v, and listed: %v", cmd.Name, served, listed[cmd.Name])
+		}
+		delete(listed, cmd.Name)
+	}
+	if len(listed) > 0 {
+		t.Errorf("listed, and unknown: %v", listed)
+	}
 }
 
 // hello is the reply to HELLO.
@@ -65,8 +86,58 @@ var localCases = []struct{ request, resp2, resp3 string }{
 	{"CLIENT SETINFO colour red", "-ERR Unrecognized option 'colour'\r\n", ""},
 	{"CLIENT NO-EVICT on", "+OK\r\n", ""},
 	{"CLIENT NO-EVICT maybe", "-ERR syntax error\r\n", ""},
+	{"CLIENT HELP", clientHelpText(), ""},
+	{"CLIENT SETINFO LIB-NAME bad\x7f", "-ERR LIB-NAME cannot contain spaces, newlines or special characters.\r\n", ""},
+	{"CLIENT SETNAME " + strings.Repeat("x", 257), "-ERR respgate: a client's name, and that of its library, may have 256 bytes\r\n", ""},
+	{"CLIENT LIST TYPE", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST TYPE foo", "-ERR Unknown client type 'foo'\r\n", ""},
+	{"CLIENT LIST TYPE replica", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST ID", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST ID 1 x", "-ERR Invalid client ID\r\n", ""},
+	{"CLIENT LIST ID 99", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST a b", "-ERR syntax error\r\n", ""},
+	{"CLIENT KILL", "-ERR wrong number of arguments for 'client|kill' command\r\n", ""},
+	{"CLIENT KILL 1.2.3.4:5", "-ERR No such client\r\n", ""},
+	{"CLIENT KILL ", "-ERR No such client\r\n", ""},
+	{"CLIENT KILL ID 0", "-ERR client-id should be greater than 0\r\n", ""},
+	{"CLIENT KILL ID x", "-ERR client-id should be greater than 0\r\n", ""},
+	{"CLIENT KILL ID 99", ":0\r\n", ""},
+	{"CLIENT KILL ID 1", ":0\r\n", ""}, // SKIPME is yes
+	{"CLIENT KILL TYPE x", "-ERR Unknown client type 'x'\r\n", ""},
+	{"CLIENT KILL TYPE master SKIPME no", ":0\r\n", ""},
+	{"CLIENT KILL TYPE pubsub SKIPME no", ":0\r\n", ""},
+	{"CLIENT KILL USER nope", "-ERR No such user 'nope'\r\n", ""},
+	{"CLIENT KILL USER default", ":0\r\n", ""},
+	{"CLIENT KILL ADDR 1:2 LADDR 1:3", ":0\r\n", ""},
+	{"CLIENT KILL LADDR 1:3 SKIPME no", ":0\r\n", ""},
+	{"CLIENT KILL MAXAGE 1000 SKIPME no", ":0\r\n", ""},
+	{"CLIENT KILL MAXAGE x", "-ERR maxage is not an integer or out of range\r\n", ""},
+	{"CLIENT KILL MAXAGE 0", "-ERR maxage should be greater than 0\r\n", ""},
+	{"CLIENT KILL SKIPME maybe", "-ERR syntax error\r\n", ""},
+	{"CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n", ""},
+	{"CLIENT KILL foo bar", "-ERR syntax error\r\n", ""},
+	{"CLIENT PAUSE x", "-ERR timeout is not an integer or out of range\r\n", ""},
+	{"CLIENT PAUSE -1", "-ERR timeout is negative\r\n", ""},
+	{"CLIENT PAUSE 1 some", "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n", ""},
+	{"CLIENT PAUSE 1 ALL x", "-ERR unknown subcommand or wrong number of arguments for 'pause'. Try CLIENT HELP.\r\n", ""},
+	{"CLIENT PAUSE 0", "+OK\r\n", ""},
+	{"CLIENT PAUSE 9223372036854775807 write", "+OK\r\n", ""},
+	{"CLIENT UNPAUSE", "+OK\r\n", ""},
+	{"CLIENT UNPAUSE", "+OK\r\n", ""},
+	{"CLIENT UNBLOCK x", "-ERR value is not an integer or out of range\r\n", ""},
+	{"CLIENT UNBLOCK 1", ":0\r\n", ""},
+	{"CLIENT UNBLOCK 99 error", ":0\r\n", ""},
+	{"CLIENT UNBLOCK x y", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n", ""},
+	{"CLIENT UNBLOCK 1 TIMEOUT x", "-ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.\r\n", ""},
 	{"CLIENT GETREDIR", ":-1\r\n", ""},
-	{"CLIENT HELP", help("client"), ""},
+	{"CLIENT REPLY on", "+OK\r\n", ""},
+	{"CLIENT REPLY x", "-ERR syntax error\r\n", ""},
+	{"CLIENT MAINT_NOTIFICATIONS OFF", "+OK\r\n", ""},
+	{"CLIENT MAINT_NOTIFICATIONS on", "-ERR CLIENT MAINT_NOTIFICATIONS needs RESP3: send HELLO 3 first\r\n", "+OK\r\n"},
+	{"CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type external-fqdn", "-ERR CLIENT MAINT_NOTIFICATIONS needs RESP3: send HELLO 3 first\r\n", "+OK\r\n"},
+	{"CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type x", "-ERR Unknown MOVING-ENDPOINT-TYPE 'x'\r\n", ""},
+	{"CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type", "-ERR syntax error\r\n", ""},
+	{"CLIENT MAINT_NOTIFICATIONS maybe", "-ERR syntax error\r\n", ""},
 	{"CLIENT", "-ERR wrong number of arguments for 'client' command\r\n", ""},
 	{"CLIENT WHAT", "-ERR unknown subcommand 'WHAT'. Try CLIENT HELP.\r\n", ""},
 	{"CLIENT GETNAME x", "-ERR wrong number of arguments for 'client|getname' command\r\n", ""},
@@ -76,6 +147,7 @@ var localCases = []struct{ request, resp2, resp3 string }{
 	{"CONFIG GET TIME* appendonly nothing", "*4\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$7\r\ntimeout\r\n$1\r\n0\r\n", "%2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$7\r\ntimeout\r\n$1\r\n0\r\n"},
 	{"CONFIG GET *?only", "*6\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$17\r\nreplica-read-only\r\n$3\r\nyes\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n", "%3\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$17\r\nreplica-read-only\r\n$3\r\nyes\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n"},
 	{"CONFIG GET nothing", "*0\r\n", "%0\r\n"},
+	{"ACL WHOAMI x", "-ERR wrong number of arguments for 'acl|whoami' command\r\n", ""},
 	{"ACL WHOAMI", "$7\r\ndefault\r\n", ""},
 	{"COMMAND GETKEYS MSET a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", ""},
 	{"COMMAND GETKEYS PING", "-ERR The command has no key arguments\r\n", ""},

@@ -114,6 +114,9 @@ func (l *loop) run() {
 	l.poll.Close()
 }
 
+// seconds is the time of the clock in seconds, where that is enough.
+func (l *loop) seconds() uint32 { return uint32(l.now / int64(time.Second)) }
+
 // waitTime is how long the poller may block, in nanoseconds.
 func (l *loop) waitTime() int64 {
 	next := l.wheel.Next()
@@ -232,7 +235,8 @@ func (l *loop) call(f func()) {
 	}
 }
 
-// mailbox is the only way into a loop. Only the control plane writes to it, a few times per second.
+// mailbox is the only way into a loop. The control plane writes to it a few times per second, and other loops when a client
+// asks for clients of theirs.
 type mailbox struct {
 	mu    sync.Mutex
 	full  atomic.Bool

@@ -21,6 +21,9 @@ type pool struct {
 	sessions map[*session]bool
 	count_   int
 	retired  bool
+	halt     *halt // CLIENT PAUSE; nil without
+	told     int   // clients here that asked for MAINT_NOTIFICATIONS
+	leave    timer.Timer
 
 	received, sentBytes        uint64 // clients
 	serverReceived, serverSent uint64
@@ -82,7 +85,7 @@ func (l *loop) swap(s *topology.Snapshot) {
 	for name, p := range l.pools {
 		if s.Pool(name) == nil {
 			delete(l.pools, name)
-			p.retire("pool '" + name + "' was removed")
+			p.retire("pool '"+name+"' was removed", leaveTime)
 		}
 	}
 }
@@ -118,6 +121,7 @@ func (p *pool) update(t *topology.Pool) {
 			g.retire("group '" + name + "' was removed from pool '" + p.name + "'")
 		}
 	}
+	p.announceHolds(old, t)
 }
 
 // update follows the group's part of a new snapshot.
@@ -259,23 +263,21 @@ func (p *pool) removeClient(c *client) {
 	}
 	c.prev, c.next = nil, nil
 	p.count_--
+	c.setNotices(noticesOff)
 	if p.retired && p.count_ == 0 {
 		p.retireGroups("pool '" + p.name + "' was removed")
 	}
 }
 
-// retire ends the pool on this loop: clients get the replies they wait for and are closed, then the links go.
-func (p *pool) retire(reason string) {
+// retire ends the pool on this loop: clients get the replies they wait for and are closed, then the links go. Those who
+// asked to be told may take so long to leave by themselves.
+func (p *pool) retire(reason string, grace int64) {
 	p.retired = true
 	if p.count_ == 0 {
 		p.retireGroups(reason)
 		return
 	}
-	for c := p.clients; c != nil; {
-		next := c.next // finishing an idle client takes it out of the list
-		c.finish()
-		c = next
-	}
+	p.dismiss(grace)
 }
 
 func (p *pool) retireGroups(reason string) {

@@ -83,6 +83,9 @@ func (l *loop) complete(r *request, rep *reply) {
 	if c.session != nil {
 		c.session.replied(r, rep)
 	}
+	if r.mute {
+		rep = &reply{}
+	}
 	if r.split != nil { // its parts have what it is merged from
 		c.learn(r.split.stored)
 		if c.queue.head == r {
@@ -99,8 +102,10 @@ func (l *loop) complete(r *request, rep *reply) {
 		size = int64(len(rep.text))
 	}
 	if c.queue.head != r {
-		l.store(r, rep)
-		c.stored += size
+		if !r.mute {
+			l.store(r, rep)
+			c.stored += size
+		}
 		return
 	}
 	rep.appendTo(&c.out, &l.bufs)
@@ -136,7 +141,11 @@ func (c *client) emit() {
 	for c.queue.head != nil && c.queue.head.state == requestAnswered {
 		r := c.queue.head
 		if r.split != nil {
-			l.merge(r)
+			if r.mute {
+				l.unsplit(r)
+			} else {
+				l.merge(r)
+			}
 			c.drop()
 			continue
 		}
@@ -161,6 +170,9 @@ func (c *client) drop() {
 
 // respond answers the request being handled by the proxy itself, in its turn.
 func (c *client) respond(text []byte) {
+	if c.muted.silent() {
+		return
+	}
 	l := c.loop
 	if c.queue.count == 0 {
 		c.out.Append(&l.bufs, text)

@@ -32,6 +32,7 @@ type requestFields struct {
 	seq     uint64       // position of its last byte in the link's output
 	state   requestState
 	queued  queueMask
+	mute    bool  // CLIENT REPLY: its reply goes nowhere
 	retries uint8 // times it was taken back from a link that was lost, or asked again because of the order
 
 	blocking bool // it may wait at the server for as long as it says: no time-out of the pool's

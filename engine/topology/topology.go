@@ -93,6 +93,7 @@ type Settings struct {
 	TCPKeepalive      bool          // on clients
 	VerifyRole        bool          // ask ROLE on each new server connection and send nothing to a node that is no master
 	Databases         int           // SELECT n of a client must be below this
+	MovingEndpoint    string        // host:port that clients are told to move to when they are to leave; empty = where they are connected
 	SessionLinks      int           // links for one client each, per group (over all loops): transactions, blocking commands, subscriptions
 }
 
