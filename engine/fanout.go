@@ -28,6 +28,7 @@ func (c *client) fanout(cmd *command.Command, frame []byte, f *resp.Frame) {
 		}
 	case len(p.groups) == 0:
 		c.allEjected()
+	case cmd.Merge == command.MergeFirstOK && !c.passBy(cmd): // not now, or not at all; that is taken care of
 	case len(p.groups) == 1:
 		c.forward(cmd, p.groups[0], frame)
 	case cmd.Merge == command.MergeNone:
@@ -57,6 +58,24 @@ func (c *client) fanout(cmd *command.Command, frame []byte, f *resp.Frame) {
 		}
 		c.sendParts(s, frame)
 	}
+}
+
+// passBy gives SCRIPT KILL and FUNCTION KILL lanes: on a shared link they would wait for the script that they are to end.
+func (c *client) passBy(cmd *command.Command) bool {
+	if c.queue.count > 0 {
+		c.postpone(cmd)
+		return false
+	}
+	s := c.own()
+	s.killing = true
+	for _, g := range c.pool.groups {
+		if !s.open(g) {
+			s.settle()
+			return false
+		}
+	}
+	c.pause(pauseSwitch)
+	return true
 }
 
 // sendParts sends the same bytes to the groups of all parts.

@@ -88,7 +88,7 @@ var mergeCases = []struct {
 func TestMerges(t *testing.T) {
 	each(t, func(t *testing.T, v variant) {
 		groups := []string{"g1", "g2", "g3"}
-		r := newRig(t, v, groups)
+		r := newRig(t, v, groups, set(func(s *topology.Settings) { s.SessionLinks = 8 }))
 		two, three := r.dial(), r.dial()
 		two.do("+PONG\r\n", "PING")
 		three.send(req("HELLO", "3"))
@@ -301,6 +301,43 @@ func TestFanoutOfSessions(t *testing.T) {
 		b.do("+QUEUED\r\n", "COMMAND", "COUNT")
 		b.wantRefusal("DBSIZE")
 		r.idle()
+	})
+}
+
+// TestKillWithoutLink: SCRIPT KILL needs links of its own, and says so.
+func TestKillWithoutLink(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain, []string{"g1", "g2"})
+	a := r.dial()
+	for range 2 {
+		a.send(req("SCRIPT", "KILL"))
+		a.wantError("ERR respgate: no session link free: group 'g1' has 0 in use")
+	}
+	a.do("+PONG\r\n", "PING")
+}
+
+// TestKillOfBusyServer: a link to a server that runs a script and says nothing but -BUSY is good for ending it, and for nothing else.
+func TestKillOfBusyServer(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) { s.SessionLinks = 1 }))
+		s := r.servers["g1"]
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if args[0] == "SCRIPT" {
+				return "+OK\r\n", true
+			}
+			return "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n", true
+		})
+		a := r.dial()
+		a.do("+OK\r\n", "SCRIPT", "KILL")
+		s.on(nil)
+		a.do("+OK\r\n", "SET", "k", "v")
+		s.says(map[string]string{"MULTI": "+OK\r\n", "EXEC": "*1\r\n$1\r\nv\r\n", "GET": "+QUEUED\r\n"})
+		a.do("+OK\r\n", "MULTI")
+		a.do("+QUEUED\r\n", "GET", "k")
+		a.do("*1\r\n$1\r\nv\r\n", "EXEC")
+		if _, ever := s.connections(); ever != 3 { // the unverified one, the shared one, the transaction's
+			t.Errorf("%d connections", ever)
+		}
 	})
 }
 

@@ -109,6 +109,10 @@ func (k *link) tolerates(s step, text []byte) bool {
 	case stepVersion, stepID, stepDiscard:
 		return true // an ACL may deny INFO; there may be nothing to discard
 	case stepRole:
+		if ln := k.server.lane; ln != nil && ln.session != nil && ln.session.killing && hasCode(text, "BUSY") {
+			ln.dirty |= dirtyUnverified
+			return true
+		}
 		if hasCode(text, "NOPERM") {
 			k.ask(stepReplication, "INFO", "replication") // its answer comes behind those already asked for
 			return true

@@ -33,6 +33,7 @@ const (
 	dirtyTransaction dirt = 1 << iota // MULTI or WATCH
 	dirtyState                        // anything that only RESET takes away
 	dirtyMonitor                      // lines come at any time: only a new connection is free of them
+	dirtyUnverified                   // its server ran a script and could not say that it is a master
 )
 
 // laneList has the lanes of a group on one loop.
@@ -99,7 +100,7 @@ func (ln *lane) handBack() {
 	ln.session, ln.feed, ln.expected = nil, false, nil
 	usable := k != nil && k.state == linkUp && !k.blocked && !k.retiring && k.inflight.count == 0 && s.pending.count == 0 && s.retired == ""
 	switch {
-	case !usable || ln.dirty&dirtyMonitor != 0:
+	case !usable || ln.dirty&(dirtyMonitor|dirtyUnverified) != 0:
 		ln.discard("its client has left")
 	case ln.dirty != 0:
 		k.clean(ln.dirty)

@@ -16,6 +16,7 @@ type session struct {
 	feeds  map[*group]*lane
 	tx     transaction
 
+	killing  bool // a script is to be ended: its server answers hardly anything meanwhile
 	blocked  bool // a command waits at its server for as long as it says
 	deaf     bool // so much came meanwhile that no more is read
 	call     *feedCall
@@ -224,7 +225,7 @@ func (c *client) postpone(cmd *command.Command) {
 
 // settle ends what is over. Nothing of the client is under way.
 func (s *session) settle() {
-	s.blocked, s.deaf = false, false
+	s.blocked, s.deaf, s.killing = false, false, false
 	if s.doubtful {
 		s.doubtful = false
 		for _, sv := range s.lanes {

@@ -323,3 +323,30 @@ func TestScanThroughFailover(t *testing.T) {
 	sameKeys(t, "SCAN through a failover of g3", append(found, rest...), keys)
 	want(t, c, strconv.Itoa(len(keys)), "DBSIZE")
 }
+
+// TestScriptKill ends a script that its own link, and every other client's request behind it, waits for.
+func TestScriptKill(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, harness.FleetOptions{RedisConfig: []string{"busy-reply-threshold 100"}})
+	key := keysIn(t, p, "cache", "kill", 1)["g2"][0]
+	addr := p.Config.Addr("cache")
+	busy, killer := dial(t, addr), dial(t, addr)
+	for range 2 { // without idle links, and with them
+		if err := busy.Write(harness.Encode("EVAL", "while true do end", "1", key)); err != nil {
+			t.Fatal(err)
+		}
+		harness.Eventually(t, harness.Patience, "the server is busy", func() error {
+			if _, err := f.Group("g2").Master.Ask("PING"); err == nil || !strings.Contains(err.Error(), "BUSY") {
+				return fmt.Errorf("it answers %v", err)
+			}
+			return nil
+		})
+		want(t, killer, "OK", "SCRIPT", "KILL")
+		if r, err := busy.Receive(); err != nil || !strings.Contains(r.Text(), "Script killed by user") {
+			t.Errorf("the script: %s, %v", r.Text(), err)
+		}
+		want(t, killer, "-NOTBUSY No scripts in execution right now.", "SCRIPT", "KILL")
+		want(t, killer, "-NOTBUSY No scripts in execution right now.", "FUNCTION", "KILL")
+		want(t, killer, "OK", "SET", key, "v")
+	}
+}
