@@ -153,6 +153,12 @@ func parseHostPort(s string) (host string, port int, err error) {
 	return host, port, checkHost(host)
 }
 
+// checkHostPort is for addresses that are told to others as they stand.
+func checkHostPort(s string) error {
+	_, _, err := parseHostPort(s)
+	return err
+}
+
 // splitHostPort splits at the last colon; an IPv6 address stands in brackets.
 func splitHostPort(s string) (host string, port int, err error) {
 	at := strings.LastIndexByte(s, ':')

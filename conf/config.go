@@ -80,6 +80,8 @@ type Pool struct {
 	Hold     Hold          `mapstructure:"hold"`
 	Password Secret        `mapstructure:"password"` // asked of clients; "": none
 
+	MovingEndpoint string `mapstructure:"moving_endpoint"` // "": where a client is connected
+
 	RedisUser    string `mapstructure:"redis_user"`
 	RedisAuth    Secret `mapstructure:"redis_auth"`
 	RedisDB      int    `mapstructure:"redis_db"`

@@ -34,6 +34,7 @@ var changesOf = map[string]struct {
 	"reuseport":            {"true", "false", "true", Rebind},
 	"tcpkeepalive":         {"true", "false", "true", Live},
 	"password":             {"pw-canary", "", "***", Live},
+	"moving_endpoint":      {"lb:6379", "", "lb:6379", Live},
 	"client_buffer":        {"1mb", "32mb", "1mb", Live},
 	"pipeline":             {"64kb", "1mb", "64kb", Live},
 	"timeout":              {"500", "3s", "500ms", Live},

@@ -19,6 +19,8 @@ func poolTable() []key {
 			Doc: "Keepalive on the connections of clients; connections accepted from then on."},
 		{Name: "password", typ: secret(), Effect: Live,
 			Doc: "Clients must AUTH with it. Connected ones stay."},
+		{Name: "moving_endpoint", typ: text("host:port", checkHostPort), Effect: Live,
+			Doc: "Where clients that sent `CLIENT MAINT_NOTIFICATIONS ON` are told to move to when the proxy or the pool ends: a load balancer's address, say. By default the address that they are connected to."},
 		{Name: "client_buffer", typ: size(16*KB, GB), Default: "32mb", Effect: Live,
 			Doc: "Bytes that one client may leave unread before it is no longer read from, and the largest request."},
 		{Name: "pipeline", typ: size(16*KB, GB), Default: "1mb", Effect: Live,

@@ -36,7 +36,7 @@ func NewCatalog(members []Member) *Catalog {
 	c := &Catalog{adopted: map[string]*Command{}, known: map[uint16]string{}, others: map[*Command]string{}}
 	for _, o := range offers {
 		for _, cmd := range o.adopted {
-			if c.adopted[cmd.Name] == nil && len(c.adopted) < maxRows {
+			if c.adopted[cmd.Name] == nil && len(c.adopted) < maxAdopted {
 				c.adopted[cmd.Name] = cmd
 			}
 		}
@@ -81,24 +81,24 @@ func (o *Offer) offers(name string) bool {
 // without names the groups that are known not to have a command; "" if there are none.
 func without(members []Member, has func(*Offer) bool) string {
 	var first *Member
-	more := 0
+	others := false
 	for i := range members {
 		if m := &members[i]; m.Offer == nil || has(m.Offer) {
 			continue
 		} else if first == nil {
 			first = m
 		} else {
-			more++
+			others = true
 		}
 	}
 	switch {
 	case first == nil:
 		return ""
-	case more == 0:
+	case !others:
 		return fmt.Sprintf("group '%s' does not have it (its master %s does not list it): give every group the same version and modules", first.Group, first.Master)
 	}
-	return fmt.Sprintf("group '%s' and %d more do not have it (the master of the first, %s, does not list it): give every group the same version and modules",
-		first.Group, more, first.Master)
+	// Not how many: while a fleet is asked in turns, each would be another catalog.
+	return fmt.Sprintf("group '%s', among others, does not have it (its master %s does not list it): give every group the same version and modules", first.Group, first.Master)
 }
 
 // Find returns the adopted command of this name in any letter case, nil if there is none.

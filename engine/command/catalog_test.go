@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -117,7 +118,7 @@ func TestCatalogRefuses(t *testing.T) {
 		}
 	}
 	several := catalogOf(some, all, some, some).Lacking(Lookup([]byte("getex")))
-	if want := "group 'g1' and 2 more do not have it (the master of the first, 10.0.0.1:6379, does not list it): give every group the same version and modules"; several != want {
+	if want := "group 'g1', among others, does not have it (its master 10.0.0.1:6379 does not list it): give every group the same version and modules"; several != want {
 		t.Errorf("%q", several)
 	}
 }
@@ -188,4 +189,21 @@ func rowsOf(reply []any) (rows []Row) {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// TestCatalogIsBounded: servers that each have something else fill no memory.
+func TestCatalogIsBounded(t *testing.T) {
+	t.Parallel()
+	var offers []*Offer
+	for g := range 4 {
+		var rows []Row
+		for i := range maxAdopted {
+			rows = append(rows, Row{Name: fmt.Sprintf("x%d.%d", g, i)})
+		}
+		offers = append(offers, offerOf(t, rows...))
+	}
+	c := catalogOf(offers...)
+	if n := len(c.Adopted()); n != maxAdopted || len(c.Refused()) != n {
+		t.Errorf("%d adopted, %d refused", n, len(c.Refused()))
+	}
 }

@@ -36,6 +36,7 @@ type RowKeys struct {
 // Bounds of what is taken from a server. Redis 7.2 with its modules has some 650 rows, and none with more than three specifications.
 const (
 	maxRows     = 4096
+	maxAdopted  = 512 // of one server, and of all of a pool
 	maxName     = 64
 	maxRowKeys  = 8
 	maxPosition = 1 << 16 // of keys
@@ -81,6 +82,7 @@ func NewOffer(rows []Row) (*Offer, error) {
 	}
 	slices.SortFunc(o.adopted, func(a, b *Command) int { return cmp.Compare(a.Name, b.Name) })
 	o.adopted = slices.CompactFunc(o.adopted, func(a, b *Command) bool { return a.Name == b.Name })
+	o.adopted = slices.Clone(o.adopted[:min(len(o.adopted), maxAdopted)])
 	slices.Sort(o.differs)
 	if n := len(o.differs); n > maxDiffers {
 		o.differs = append(o.differs[:maxDiffers:maxDiffers], fmt.Sprintf("and %d more", n-maxDiffers))

@@ -137,6 +137,9 @@ func TestHostileOffers(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, o, err)
 		}
 	}
+	if n := len(offerOf(t, many(maxAdopted+9)...).adopted); n != maxAdopted {
+		t.Errorf("%d commands adopted", n)
+	}
 	long := strings.Repeat("n", maxName+1)
 	o := offerOf(t,
 		Row{Name: ""}, Row{Name: long}, Row{Name: "a b"}, Row{Name: "x\r\n-ERR"}, Row{Name: "host:"}, Row{Name: "post"}, Row{Name: "POST"}, Row{Name: "x|y"}, Row{Name: "\xff"},

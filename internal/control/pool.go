@@ -274,7 +274,7 @@ func (p *pool) settings() topology.Settings {
 		Password: cf.Password.Reveal(), ServerUser: cf.RedisUser, ServerPassword: cf.RedisAuth.Reveal(), DB: cf.RedisDB,
 		Timeout: cf.Timeout, ConnectTimeout: connectTimeout, HoldTimeout: cf.Hold.Timeout, HoldRequests: cf.Hold.Requests, HoldBytes: int64(cf.Hold.Bytes),
 		ClientBuffer: int64(cf.ClientBuffer), Pipeline: int64(cf.Pipeline), ServerConnections: cf.ServerConnections,
-		Preconnect: cf.Preconnect, TCPKeepalive: cf.TCPKeepalive, VerifyRole: cf.Source() != conf.SourceServers, Databases: max(cf.Databases, cf.RedisDB+1), SessionLinks: cf.SessionLinks,
+		Preconnect: cf.Preconnect, TCPKeepalive: cf.TCPKeepalive, VerifyRole: cf.Source() != conf.SourceServers, Databases: max(cf.Databases, cf.RedisDB+1), SessionLinks: cf.SessionLinks, MovingEndpoint: cf.MovingEndpoint,
 	}
 	if cf.Hold.Timeout == conf.HoldAuto {
 		s.HoldTimeout = p.autoHold()
