@@ -21,7 +21,7 @@ import (
 
 const (
 	learnTimeout = 5 * time.Second // for one master: connect, authenticate, answer
-	maxLearning  = 4               // at once: an answer is some 130 KiB, and a fleet may have 512 groups
+	maxLearning  = 4               // at once: an answer is some 100 KiB, and a fleet may have 512 groups
 	learnAgain   = time.Second     // after an answer or a failure; twice as long after each further one
 	learnForget  = 10 * time.Second
 	learnSeldom  = time.Minute      // the longest time after failures

@@ -30,7 +30,7 @@ type DeniedError struct{ Text string }
 
 func (e *DeniedError) Error() string { return e.Text }
 
-// replyLimits: Redis 7.0 answers with 130 KiB and 12,000 elements, eight deep; modules can double that.
+// replyLimits: Redis 7.0 answers with 90 KiB and 11,500 elements, eight deep; modules can double that.
 var replyLimits = respconn.Limits{Reply: 2 << 20, Elements: 1 << 16, Depth: 12}
 
 // Ask gives the rows of the server's COMMAND. It ends with ctx, whatever the server does.
