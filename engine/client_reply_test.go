@@ -43,6 +43,8 @@ func TestClientReply(t *testing.T) {
 			{"RESET", resetReplyText},
 			{"ECHO e", bulk("e")},
 			{"CLIENT REPLY SKIP", ""},
+			{"RESET", ""},
+			{"CLIENT REPLY SKIP", ""},
 			{"CLIENT LIST", ""},
 			{"GET " + y, bulk("3")},
 			{"CLIENT REPLY OFF", ""},

@@ -124,7 +124,9 @@ func (c *client) reset() {
 		}
 		c.session.close()
 	}
-	c.muted = muteNone
+	if c.muted == muteOff { // after CLIENT REPLY SKIP it has no reply, as any other command
+		c.muted = muteNone
+	}
 	c.respond(resetReply)
 	c.selectDatabase(poolDB)
 	c.switchTo(false)
