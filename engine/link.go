@@ -232,6 +232,10 @@ const silence = 2
 
 // flush writes what is queued.
 func (k *link) flush() {
+	if k.state == linkUp && k.out.Size() > 0 && k.server.group.lapsed() {
+		k.close(k.server.group.lapsedReason()) // what has not left goes back to wait
+		return
+	}
 	for k.state != linkClosed && k.out.Size() > 0 {
 		n, err := writeChain(k.fd, &k.out)
 		if n > 0 {

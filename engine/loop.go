@@ -104,6 +104,7 @@ func (l *loop) run() {
 		}
 		l.mail.run()
 		l.wheel.Advance(l.now)
+		l.now = l.eng.clock() // the process may have been stopped meanwhile, and what was due to leave with it
 		l.flush()
 		l.publish()
 		if rest := l.moderation.after(n, min(l.waiting, l.live), l.backlog, l.snap.Limits.Batch); rest > 0 {

@@ -63,6 +63,7 @@ type group struct {
 type groupShared struct {
 	held, heldBytes    atomic.Int64
 	lanes              atomic.Int64 // links of sessions, in use and idle
+	lease              atomic.Int64 // until when its master may be sent anything, of the loops' clock; 0 = without an end
 	overflows, expired atomic.Uint64
 }
 
@@ -189,8 +190,8 @@ func (g *group) each(f func(*server)) {
 func (g *group) send(r *request, body []byte, c *client) {
 	l := g.loop
 	g.requests++
-	if g.topo.Access != topology.Serve && (g.topo.Access == topology.Reject || r.cmd.Flags&command.FlagReadOnly == 0) {
-		l.fail(r, errNoAuthority, "ERR respgate: group '"+g.name+"': "+g.topo.Reason)
+	if !g.takes(r.cmd) {
+		l.fail(r, errNoAuthority, g.noAuthority())
 		return
 	}
 	s := c.way(g)
@@ -198,6 +199,14 @@ func (g *group) send(r *request, body []byte, c *client) {
 	r.piece = s.store.Put(&l.bufs, body)
 	s.send(r, c)
 }
+
+// takes reports whether the group may be asked for this now.
+func (g *group) takes(cmd *command.Command) bool {
+	a := g.topo.Access
+	return a == topology.Serve || a == topology.Fence && cmd.Flags&command.FlagReadOnly != 0
+}
+
+func (g *group) noAuthority() string { return "ERR respgate: group '" + g.name + "': " + g.topo.Reason }
 
 // way is the server that takes the client's requests for a group.
 func (c *client) way(g *group) *server {

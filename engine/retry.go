@@ -94,7 +94,7 @@ func (k *link) takeBack(wasUp bool) {
 		switch {
 		case r.dead():
 			l.leave(r, inServer)
-		case (unsent || r.cmd.Retry) && r.retries < maxRetries:
+		case (unsent || r.cmd.Retry && !r.blocking) && r.retries < maxRetries: // what blocks waits for news of one server
 			r.retries++
 			k.takeRequest(r)
 		default:

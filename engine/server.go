@@ -85,10 +85,10 @@ func (s *server) count(n int) {
 // gated reports that nothing may be sent now, whatever the links say.
 func (s *server) gated() bool { return s.closed() || s.pending.count > 0 }
 
-// closed reports that what is pending has to stay so: the group is on hold, the server rests, or links that are being
-// replaced have requests in flight that nothing may overtake.
+// closed reports that what is pending has to stay so: the group is on hold or nobody vouches for its master, the server
+// rests, or links that are being replaced have requests in flight that nothing may overtake.
 func (s *server) closed() bool {
-	return s.group.topo.Hold || s.restUntil > s.loop.now || len(s.draining) > 0
+	return s.group.topo.Hold || s.restUntil > s.loop.now || len(s.draining) > 0 || s.group.lapsed()
 }
 
 // linkFor is the link that a client's requests take; nil if it cannot take one now.
@@ -205,7 +205,7 @@ func (s *server) refuse(q *serverQueue) {
 // busy reports that requests wait for nothing but a link that is behind or, for the first time, on its way: their clients
 // are stalled then, whereas the bounds of the hold decide when it is the group that has to come back.
 func (s *server) busy() bool {
-	return !s.group.topo.Hold && s.restUntil <= s.loop.now && (s.connected() || s.opening())
+	return !s.group.topo.Hold && s.restUntil <= s.loop.now && !s.group.lapsed() && (s.connected() || s.opening())
 }
 
 // opening reports that a link is being established and none has failed since the last one was up.
@@ -235,6 +235,11 @@ func (s *server) drain() {
 		r := s.pending.head
 		if r.dead() {
 			l.leave(s.popPending(), inServer)
+			continue
+		}
+		if !s.group.takes(r.cmd) {
+			l.fail(s.popPending(), errNoAuthority, s.group.noAuthority())
+			l.leave(r, inServer)
 			continue
 		}
 		k := s.linkFor(r.clientID())
@@ -406,6 +411,8 @@ func (s *server) why() string {
 			return fmt.Sprintf("no verified master for group '%s': %s", g.name, g.topo.Cause)
 		}
 		return fmt.Sprintf("no verified master for group '%s'", g.name)
+	case g.lapsed():
+		return g.lapsedReason()
 	case s.restUntil > s.loop.now:
 		return fmt.Sprintf("group '%s': its master %s is loading its data", g.name, s.master.Name)
 	case s.connected():

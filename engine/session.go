@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+
 	"respgate/engine/command"
 	"respgate/engine/resp"
 )
@@ -139,7 +141,7 @@ func (s *session) replied(r *request, rep *reply) {
 		}
 	case cmdTracking, cmdNoTouch:
 		s.setUp(r.cmd, failed)
-		s.doubtful = s.doubtful || failed && rep.chunk == nil
+		s.doubtful = s.doubtful || failed && unanswered(first)
 	case cmdSelect:
 		if !r.inMulti {
 			s.selected(failed, rep)
@@ -153,6 +155,9 @@ func (s *session) replied(r *request, rep *reply) {
 		}
 	}
 }
+
+// unanswered reports that an error is the proxy's own: nobody knows what the server has done.
+func unanswered(first []byte) bool { return bytes.HasPrefix(first, []byte("-ERR respgate: ")) }
 
 // handle decides about a request of a client that has a session.
 func (s *session) handle(cmd *command.Command, frame []byte, f *resp.Frame) {
@@ -324,7 +329,7 @@ func (s *session) selectDB(db int32, frame []byte, f *resp.Frame) {
 // selected follows the reply to SELECT on the lanes. Without one nobody knows where they are.
 func (s *session) selected(failed bool, rep *reply) {
 	if failed {
-		s.doubtful = rep.chunk == nil
+		s.doubtful = unanswered(rep.first())
 		return
 	}
 	s.client.db = s.wantedDB

@@ -212,7 +212,9 @@ func (m *Monitor) hangUpAll() {
 }
 
 // publish delivers a view if there is something new in it: at once if anything
-// but the times of the last poll has changed, else once per poll.
+// but the times of the last poll has changed, else four times per poll: the
+// data plane sends nothing beyond LeaseUntil, which two polls may renew only
+// just in time.
 func (m *Monitor) publish() {
 	now := m.now()
 	ready, cause := m.pool.ready()
@@ -243,7 +245,7 @@ func (m *Monitor) publish() {
 		}
 	}
 	clear(m.pool.touched)
-	if !changed && (len(m.renewed) == 0 || now.Sub(m.delivered) < m.pool.cfg.Poll) {
+	if !changed && (len(m.renewed) == 0 || now.Sub(m.delivered) < m.pool.cfg.Poll/4) {
 		return
 	}
 	v := &View{Pool: m.pool.cfg.Pool, Serial: 1, Active: active, Ready: ready, Cause: cause}

@@ -35,7 +35,7 @@ func (s GroupState) String() string {
 
 // View is what the pool's sentinels say now. It is immutable; a new one is
 // delivered per change. Changes of nothing but LeaseUntil and VerifiedAt are
-// delivered together, once per Config.Poll.
+// delivered together, at most four times per Config.Poll.
 type View struct {
 	Pool   string
 	Serial uint64  // rises by one with every view

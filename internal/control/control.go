@@ -32,6 +32,8 @@ import (
 type Plane interface {
 	// Apply makes every event loop serve the snapshot; on an error nothing has changed.
 	Apply(*topology.Snapshot) error
+	// Vouch says until when the master of a group may be sent anything; the zero time is without an end.
+	Vouch(pool, group string, until time.Time)
 	Stats() *report.Stats
 }
 
@@ -201,6 +203,11 @@ func (c *Controller) end() {
 		}
 	}
 	c.settle(time.Now())
+	for _, p := range c.pools { // nobody will vouch from now on
+		for _, g := range p.order {
+			c.opts.Plane.Vouch(p.name, g.name, time.Time{})
+		}
+	}
 	for _, p := range c.pools {
 		p.stop()
 	}

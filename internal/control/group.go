@@ -33,6 +33,7 @@ type group struct {
 	switchedAt time.Time
 	took       time.Duration
 	told       told
+	vouched    time.Time // what the data plane was told last
 	learned    learned
 
 	// Of a server in a fixed list:

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"respgate/conf"
 	"respgate/engine/topology"
 )
 
@@ -17,12 +18,37 @@ func (c *Controller) served() {
 			p.waiting = 0
 		}
 		for _, g := range p.order {
+			c.vouch(g)
 			g.servedMaster(c.log)
 			g.servedState(c.log)
 		}
 		p.servedState(c.log)
 		p.servedCommands(c.log)
 	})
+}
+
+// vouch passes on how long the group's master may be served. The data plane holds to it by itself: control may be late, and
+// was stopped as well when the process was. Authority that is lost is a matter of the snapshot; until that is served nothing
+// leaves for the master.
+func (c *Controller) vouch(g *group) {
+	if g.server != nil || g.pool.view == nil {
+		return
+	}
+	v, known := g.pool.view.Groups[g.name]
+	policy := g.pool.conf.OnAuthorityLost
+	until := v.LeaseUntil
+	switch {
+	case !known || v.Master.IsZero():
+		return
+	case policy == conf.AuthorityServe:
+		until = time.Time{}
+	case !v.Authority:
+		return
+	}
+	if !until.Equal(g.vouched) {
+		g.vouched = until
+		c.opts.Plane.Vouch(g.pool.name, g.name, until)
+	}
 }
 
 // servedMaster logs another master, and takes the time of a switch.

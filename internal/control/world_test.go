@@ -221,13 +221,14 @@ func pass(d time.Duration) {
 type plane struct {
 	w *world
 
-	mu     sync.Mutex
-	snap   *topology.Snapshot
-	tried  int
-	refuse error
-	stats  map[string]map[string]*report.Group
-	check  func(old, next *topology.Snapshot) // of every snapshot that is applied
-	gate   chan struct{}                      // if there is one, Apply waits until it is closed
+	mu      sync.Mutex
+	snap    *topology.Snapshot
+	tried   int
+	refuse  error
+	stats   map[string]map[string]*report.Group
+	check   func(old, next *topology.Snapshot) // of every snapshot that is applied
+	vouched map[string]time.Time               // until when, by pool/group
+	gate    chan struct{}                      // if there is one, Apply waits until it is closed
 }
 
 func (p *plane) Apply(s *topology.Snapshot) error {
@@ -248,6 +249,16 @@ func (p *plane) Apply(s *topology.Snapshot) error {
 	p.w.note("%s", showSnapshot(p.snap, s))
 	p.snap = s
 	return nil
+}
+
+// Vouch is noted by those who ask for it: it comes with every view.
+func (p *plane) Vouch(pool, group string, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.vouched == nil {
+		p.vouched = map[string]time.Time{}
+	}
+	p.vouched[pool+"/"+group] = until
 }
 
 func (p *plane) Stats() *report.Stats {
