@@ -22,10 +22,11 @@ func proxyCommands() []*command {
 			name: "pools", permission: reader,
 			summary:   "Shows the pools, their state and their counters",
 			arguments: []argument{poolOptional},
-			reply:     "An array of maps, one a pool: " + keysOf(poolRow) + ".",
-			errors:    errsPool,
-			example:   "PROXY POOLS",
-			handler:   proxyPools,
+			reply: "An array of maps, one a pool: " + keysOf(poolRow) + ". " +
+				"`commands-adopted` are those of its servers that the proxy does not know itself, `commands-lacking` those that are refused because some group does not have them; the log names them.",
+			errors:  errsPool,
+			example: "PROXY POOLS",
+			handler: proxyPools,
 		}, {
 			name: "masters", permission: reader,
 			summary:   "Shows the groups and the master that each has",

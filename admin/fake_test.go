@@ -70,7 +70,7 @@ func (f *fakeProxy) Pools(name string) []status.Pool {
 	}
 	return only([]status.Pool{
 		{Name: "cache", Listen: "127.0.0.1:6401", State: "up", Since: before(time.Hour), Source: "file", Groups: 2, GroupsUp: 2,
-			Clients: 12, Inflight: 3, Requests: 123456, Errors: 7, Epoch: 42},
+			Clients: 12, Inflight: 3, Requests: 123456, Errors: 7, Epoch: 42, Adopted: 3, Lacking: 1},
 		{Name: "sessions", Listen: "127.0.0.1:6402", State: "degraded", Cause: "group s1\r\nhas no master", Since: before(1500 * time.Millisecond),
 			Source: "manager", Version: 9, Groups: 1, Clients: 2, Held: 5, Requests: 99, Errors: 1 << 63, Epoch: 3},
 	}, name, func(p status.Pool) string { return p.Name })

@@ -63,6 +63,8 @@ func poolRow(p status.Pool, now time.Time) row {
 		{"epoch", counter(p.Epoch)},
 		{"state-since-ms", ago(p.Since, now)},
 		{"cause", p.Cause},
+		{"commands-adopted", count(p.Adopted)},
+		{"commands-lacking", count(p.Lacking)},
 	}
 }
 

@@ -40,7 +40,7 @@ type fake struct {
 func newFake() *fake {
 	return &fake{
 		pools: []status.Pool{
-			{Name: "cache", State: "up", Groups: 2, GroupsUp: 2, Clients: 12, Inflight: 3, Requests: 3000, Errors: 7},
+			{Name: "cache", State: "up", Groups: 2, GroupsUp: 2, Clients: 12, Inflight: 3, Requests: 3000, Errors: 7, Adopted: 3, Lacking: 1},
 			{Name: "sessions", State: "degraded", Cause: "group s1\nhas no master", Groups: 1, Clients: 2, Held: 5, Requests: 99, Errors: 1},
 		},
 		masters: []status.Master{
