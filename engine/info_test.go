@@ -124,6 +124,7 @@ func TestInfoDoesNotHang(t *testing.T) {
 		r.servers["g2"].saysInfo(bulk("# Memory\r\nused_memory:7\r\n"))
 		r.servers["g3"].ln.Close()
 		a := r.dial()
+		a.do("$-1\r\n", "GET", r.key("g2", 0)) // its link is up
 		for range 2 {
 			a.send(req("INFO", "memory") + req("PING"))
 			a.want(bulk("# Memory\r\nused_memory:7\r\n") + "+PONG\r\n")

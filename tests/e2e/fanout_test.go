@@ -164,6 +164,29 @@ func TestFanout(t *testing.T) {
 		}
 		want(t, c, "OK", "FLUSHALL", "ASYNC")
 		commandsOfAny(t, c, servers[0], hello)
+		unblockWait(t, p, c)
+	}
+}
+
+// unblockWait ends a WAIT that waits at every server.
+func unblockWait(t *testing.T, p *harness.Proxy, waiting *harness.Conn) {
+	t.Helper()
+	id, err := waiting.Do("CLIENT", "ID")
+	if err != nil || id.Kind != ':' {
+		t.Fatalf("CLIENT ID: %s, %v", id.Text(), err)
+	}
+	if err := waiting.Write(harness.Encode("WAIT", "1", "0")); err != nil {
+		t.Fatal(err)
+	}
+	other := dial(t, p.Config.Addr("cache"))
+	harness.Eventually(t, harness.Patience, "it can be unblocked", func() error {
+		if r, err := other.Do("CLIENT", "UNBLOCK", id.Text()); err != nil || r.Int != 1 {
+			return fmt.Errorf("%s, %v", r.Text(), err)
+		}
+		return nil
+	})
+	if r, err := waiting.Receive(); err != nil || r.Text() != "0" {
+		t.Errorf("WAIT that was unblocked: %s, %v", r.Text(), err)
 	}
 }
 
