@@ -110,7 +110,7 @@ func TestFleetIsAskedInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var servers []string
-		for i := range 300 {
+		for i := range 100 {
 			addr := fmt.Sprintf("10.0.%d.%d:6379", i/256, i%256)
 			servers = append(servers, fmt.Sprintf("%q", addr+":1"))
 			w.setCommands(addr, []string{"x.set"}, nil)
@@ -120,7 +120,7 @@ func TestFleetIsAskedInTurns(t *testing.T) {
 		}
 		defer w.ctl.Close()
 		pass(time.Minute)
-		if n := len(strings.Fields(w.questions())) / 2; n != 300 {
+		if n := len(strings.Fields(w.questions())) / 2; n != 100 {
 			t.Errorf("%d servers were asked", n)
 		}
 		if w.mostAsked != maxLearning {
