@@ -12,7 +12,7 @@ UNIT  := $$(go list ./... | grep -v '^respgate/tests/')
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 1
 
-.PHONY: run build test test-compat check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
+.PHONY: run build test test-compat differential check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
 
 ## run: a lab on loopback (two groups, three sentinels, a manager, one proxy) in the foreground; Ctrl-C ends all of it
 run:
@@ -33,6 +33,11 @@ test: deps format vet portable staticcheck unit plain e2e
 ## test-compat: the Go clients' own test suites and programs in other languages, on plain Redis and through the proxy
 test-compat: deps
 	go test -count=1 -timeout 12m ./tests/compat/...
+	@$(MAKE) --no-print-directory differential
+
+## differential: generated commands on plain Redis and through the proxy; ARGS='-soak 30m' compares for longer, ARGS='-seed N' repeats
+differential: deps
+	go test -count=1 -timeout 2h ./tests/differential -args $(ARGS)
 
 ## check: format, vet, staticcheck, the race detector, known vulnerabilities
 check: deps format vet portable staticcheck unit vulncheck
