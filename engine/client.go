@@ -440,7 +440,7 @@ func (c *client) progress() {
 	if c.paused&pauseWindow != 0 && c.drained() {
 		c.resume(pauseWindow)
 	}
-	if c.paused&pauseSwitch != 0 && c.queue.count == 0 {
+	if c.paused&pauseSwitch != 0 && c.queue.count == 0 && !c.proving() {
 		if c.session != nil {
 			c.session.settle()
 		}

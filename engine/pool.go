@@ -49,6 +49,8 @@ type group struct {
 	others  map[way]*server
 	lanes   laneList
 
+	permitsMulti bool // its master has said OK to one, with the credentials of now
+
 	restoring    *timer.Timer // tells of subscriptions that are in place again; nil until there are any
 	restoredSubs int
 	version      string // redis_version of its master
@@ -129,6 +131,9 @@ func (p *pool) update(t *topology.Pool) {
 func (g *group) update(old *topology.Settings) {
 	if g.pool.topo.Settings.Preconnect && g.topo.Master.Known() {
 		g.server(false, poolDB)
+	}
+	if linkSettings(old) != linkSettings(&g.pool.topo.Settings) {
+		g.permitsMulti = false
 	}
 	g.each(func(s *server) { s.update(old) })
 }

@@ -463,6 +463,7 @@ func (s *server) update(old *topology.Settings) {
 	moved := master.Generation != s.master.Generation
 	s.master = master
 	if moved {
+		s.group.permitsMulti = false
 		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
 		for _, k := range append(s.takeLinks(), s.draining...) {
 			k.replaced = true

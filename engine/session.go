@@ -100,8 +100,13 @@ func (s *session) askRaw(sv *server, cmd *command.Command, frame []byte) {
 // answered takes the reply to a request of the proxy's own.
 func (l *loop) answered(r *request, rep *reply) {
 	first := rep.first()
-	if ln := r.server.lane; ln != nil && ln.session != nil && len(first) > 0 && isError(first[0]) {
-		ln.session.failed(ln, r.cmd, first)
+	if ln := r.server.lane; ln != nil && ln.session != nil && len(first) > 0 {
+		switch failed := isError(first[0]); {
+		case failed:
+			ln.session.failed(ln, r.cmd, first)
+		case r.cmd == cmdMulti:
+			ln.session.proved("")
+		}
 	}
 	if r.queued == 0 {
 		l.leave(r, inClient)
@@ -118,6 +123,8 @@ func (s *session) failed(ln *lane, cmd *command.Command, first []byte) {
 			k.retire()
 		}
 	case cmdMulti:
+		s.proved(line(first))
+	default:
 		s.abort()
 	}
 }
@@ -304,7 +311,7 @@ func (s *session) lost(ln *lane, cause string) {
 		s.feedLost(ln)
 		return
 	}
-	if s.tx.group == ln.server.group && s.tx.watching {
+	if s.tx.group == ln.server.group && s.tx.watching && s.tx.lost == "" {
 		s.tx.lost = cause
 	}
 	if s.tracking != nil {

@@ -24,17 +24,24 @@ type transaction struct {
 	multi    bool   // the client is between MULTI and EXEC
 	begun    bool   // the server has been sent MULTI
 	aborted  bool   // a command was not queued: EXEC is answered with EXECABORT
+	proving  bool   // the server's answer to MULTI is awaited: a user may not be permitted to
 	ending   bool   // EXEC or DISCARD is under way
 	refused  bool   // by EXECABORT of the proxy's own: the server is sent DISCARD
 	refusal  []byte // that reply; nil for the usual one
 	executed bool   // the reply to EXEC says so
-	lost     string // why the link was lost: nothing has been executed, and nothing will be
+	lost     string // the error, once the link is lost or MULTI was refused: nothing has been executed, and nothing will be
 
-	early      [][]byte // commands without keys, until the group is known
+	early      []earlyCommand // those without keys, until the group is known
 	earlyBytes int64
 	queued     int    // commands, for CLIENT LIST
 	watched    int    // keys
 	db         *int32 // what SELECT among the commands asks for
+}
+
+// earlyCommand is one that was queued before the transaction's group was known.
+type earlyCommand struct {
+	cmd   *command.Command
+	frame []byte
 }
 
 // The commands that sessions send by themselves or look for.
@@ -107,28 +114,27 @@ func (s *session) queue(cmd *command.Command, frame []byte, f *resp.Frame) {
 	if !ok {
 		return
 	}
+	if n, ok := resp.ParseInt(arg(frame, f.Args[len(f.Args)-1])); cmd == cmdSelect && ok {
+		db := c.databaseOf(n)
+		tx.db = &db
+	}
 	switch {
 	case tx.lost != "" && tx.aborted:
-		c.replyError(lostTransaction(tx.group))
+		c.replyError(tx.lost)
 		return
 	case tx.lost != "":
 		tx.queued++
 		c.respond(queuedReply) // EXEC will say that nothing was done, as if a watched key had been changed
 		return
 	case g == nil:
-		s.queueEarly(frame)
+		s.queueEarly(cmd, frame)
 		return
 	}
 	if !tx.begun && !s.begin(cmd, g) {
 		return
 	}
+	s.sendEarly()
 	tx.queued++
-	if cmd == cmdSelect {
-		if n, ok := resp.ParseInt(arg(frame, f.Args[1])); ok {
-			db := c.databaseOf(n)
-			tx.db = &db
-		}
-	}
 	r := c.request(cmd, len(frame))
 	r.inMulti = true
 	g.send(r, frame, c)
@@ -190,13 +196,13 @@ func (s *session) destination(cmd *command.Command, frame []byte, f *resp.Frame)
 }
 
 // queueEarly keeps a command until the transaction's group is known.
-func (s *session) queueEarly(frame []byte) {
+func (s *session) queueEarly(cmd *command.Command, frame []byte) {
 	tx := &s.tx
 	if limit := s.client.pool.topo.Settings.Pipeline; tx.earlyBytes+int64(len(frame)) > limit {
 		s.refuse(errTooLarge, fmt.Sprintf("ERR respgate: the commands of the transaction before its first key are larger than pipeline (%d bytes): put one with a key first", limit))
 		return
 	}
-	tx.early = append(tx.early, bytes.Clone(frame))
+	tx.early = append(tx.early, earlyCommand{cmd, bytes.Clone(frame)})
 	tx.earlyBytes += int64(len(frame))
 	tx.queued++
 	s.client.respond(queuedReply)
@@ -216,11 +222,35 @@ func (s *session) begin(cmd *command.Command, g *group) bool {
 	s.beforeRequest(sv) // CLIENT CACHING is about all of the transaction
 	tx.group, tx.begun = g, true
 	s.askRaw(sv, cmdMulti, multiRequest)
-	for _, frame := range tx.early {
-		s.askRaw(sv, cmdMulti, frame)
+	if !g.permitsMulti { // what follows a refused MULTI would be executed at once
+		tx.proving = true
+		c.postpone(cmd)
+		return false
 	}
-	tx.early, tx.earlyBytes = nil, 0
 	return true
+}
+
+// sendEarly sends what was kept until the group was known.
+func (s *session) sendEarly() {
+	for _, e := range s.tx.early {
+		s.askRaw(s.lanes[s.tx.group], e.cmd, e.frame)
+	}
+	s.tx.early, s.tx.earlyBytes = nil, 0
+}
+
+// proved takes the answer to MULTI, empty if it is OK.
+func (s *session) proved(refusal string) {
+	tx := &s.tx
+	if tx.proving {
+		tx.proving = false
+		s.client.loop.markClient(s.client)
+	}
+	switch {
+	case refusal == "" && tx.group != nil:
+		tx.group.permitsMulti = true
+	case refusal != "":
+		tx.lost, tx.aborted, tx.begun = refusal, true, false
+	}
 }
 
 // exec is EXEC within MULTI.
@@ -236,10 +266,12 @@ func (s *session) exec(frame []byte) {
 	case tx.lost != "":
 		s.finishLocally(resp.AppendNullArray(c.loop.scratch(), c.proto3))
 	case tx.begun:
+		s.sendEarly()
 		s.sendEnd(cmdExec, frame)
 	case len(tx.early) == 0:
 		s.finishLocally(resp.AppendArray(c.loop.scratch(), 0))
 	case s.begin(cmdExec, c.pool.groups[0]): // commands without keys only: any group
+		s.sendEarly()
 		s.sendEnd(cmdExec, frame)
 	}
 }
@@ -338,7 +370,7 @@ func (c *client) unwatch(frame []byte) {
 // EXEC already.
 func (s *session) brokenOff(k *link) {
 	g := k.server.group
-	s.tx.lost, s.tx.aborted, s.tx.begun = "lost", true, false
+	s.proved(lostTransaction(g))
 	for k.inflight.count > 0 {
 		r := k.pop()
 		s.breakOff(r, g, r.seq <= k.written)
@@ -370,3 +402,6 @@ func lostTransaction(g *group) string {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// proving reports that the client waits for a server to permit MULTI.
+func (c *client) proving() bool { return c.session != nil && c.session.tx.proving }
