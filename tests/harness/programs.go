@@ -84,7 +84,14 @@ type Result struct {
 // Run runs a program to its end.
 func Run(t testing.TB, name string, args ...string) Result {
 	t.Helper()
+	return RunIn(t, "", nil, name, args...)
+}
+
+// RunIn does the same in a directory, with further variables in its environment.
+func RunIn(t testing.TB, dir string, env []string, name string, args ...string) Result {
+	t.Helper()
 	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.SysProcAttr = childAttributes()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
