@@ -219,7 +219,10 @@ func (s *session) begin(cmd *command.Command, g *group) bool {
 		return false
 	}
 	sv := s.lanes[g]
-	s.beforeRequest(sv) // CLIENT CACHING is about all of the transaction
+	s.beforeRequest(sv)
+	if s.tracking != nil {
+		s.tracking.caching = "" // it is about all of the transaction
+	}
 	tx.group, tx.begun = g, true
 	s.askRaw(sv, cmdMulti, multiRequest)
 	if !g.permitsMulti { // what follows a refused MULTI would be executed at once
