@@ -11,7 +11,7 @@ import (
 const (
 	wrongPassText   = "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 	noAuthText      = "-NOAUTH Authentication required.\r\n"
-	helloNoAuthText = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"
+	helloNoAuthText = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"
 )
 
 func withPassword(s *topology.Settings) { s.Password = "secret" }
@@ -47,6 +47,7 @@ func TestAuthMatrix(t *testing.T) {
 			{[]string{"HELLO", "3", "AUTH", "default", "secret", "WHAT"}, "-ERR Syntax error in HELLO option 'WHAT'\r\n", false},
 			{[]string{"PING"}, noAuthText, false},
 			{[]string{"GET", k}, noAuthText, false},
+			{[]string{"EXEC"}, "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n", false},
 			{[]string{"MGET", k, r.key("g2", 0)}, noAuthText, false},
 			{[]string{"CONFIG", "GET", "*"}, noAuthText, false},
 			{[]string{"CLIENT", "ID"}, noAuthText, false},

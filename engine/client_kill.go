@@ -115,7 +115,7 @@ func (f *killFilter) matches(c *client) bool {
 func (c *client) unblockCommand(cmd *command.Command, frame []byte, args []resp.Span) {
 	mode := "TIMEOUT"
 	if len(args) > 4 {
-		c.badSubcommand("unblock")
+		c.badSubcommand(arg(frame, args[1]))
 		return
 	}
 	if len(args) == 4 {

@@ -26,7 +26,7 @@ const longestHalt = int64(math.MaxInt64 / 4)
 func (c *client) pauseCommand(cmd *command.Command, frame []byte, args []resp.Span) {
 	all := true
 	if len(args) > 4 {
-		c.badSubcommand("pause")
+		c.badSubcommand(arg(frame, args[1]))
 		return
 	}
 	if len(args) == 4 {

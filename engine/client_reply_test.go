@@ -47,6 +47,9 @@ func TestClientReply(t *testing.T) {
 			{"CLIENT REPLY SKIP", ""},
 			{"CLIENT LIST", ""},
 			{"GET " + y, bulk("3")},
+			{"CLIENT REPLY SKIP", ""},
+			{"RESET", ""},
+			{"PING", "+PONG\r\n"},
 			{"CLIENT REPLY OFF", ""},
 			{"QUIT", ""},
 		} {

@@ -41,6 +41,10 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	}
 	if !c.authed && cmd.Flags&command.FlagNoAuth == 0 {
 		p.count(errNoAuth)
+		if cmd == cmdExec {
+			c.respond(execNoAuthReply)
+			return
+		}
 		c.respond(noAuthReply)
 		return
 	}

@@ -46,10 +46,11 @@ const syntaxError = "ERR syntax error"
 
 // Replies that are always the same.
 var (
-	okReply        = []byte("+OK\r\n")
-	pongReply      = []byte("+PONG\r\n")
-	resetReply     = []byte("+RESET\r\n")
-	noAuthReply    = []byte("-NOAUTH Authentication required.\r\n")
-	crossSlotReply = []byte("-CROSSSLOT Keys in request don't hash to the same group\r\n")
-	maxClients     = []byte("-ERR max number of clients reached\r\n")
+	okReply         = []byte("+OK\r\n")
+	pongReply       = []byte("+PONG\r\n")
+	resetReply      = []byte("+RESET\r\n")
+	noAuthReply     = []byte("-NOAUTH Authentication required.\r\n")
+	execNoAuthReply = []byte("-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n")
+	crossSlotReply  = []byte("-CROSSSLOT Keys in request don't hash to the same group\r\n")
+	maxClients      = []byte("-ERR max number of clients reached\r\n")
 )

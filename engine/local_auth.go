@@ -13,7 +13,7 @@ const defaultUser = "default"
 const (
 	wrongPass   = "WRONGPASS invalid username-password pair or user is disabled."
 	noPassword  = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
-	helloNoAuth = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+	helloNoAuth = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
 )
 
 // auth is AUTH [user] password. Clients know one user, "default", with the pool's password.

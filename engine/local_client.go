@@ -58,9 +58,9 @@ func (c *client) clientCommand(cmd *command.Command, sub string, frame []byte, a
 }
 
 // badSubcommand is what Redis says of a subcommand with too many arguments.
-func (c *client) badSubcommand(sub string) {
+func (c *client) badSubcommand(sub []byte) {
 	c.pool.count(errArity)
-	c.replyError("ERR unknown subcommand or wrong number of arguments for '" + sub + "'. Try CLIENT HELP.")
+	c.replyError("ERR unknown subcommand or wrong number of arguments for '" + string(sub) + "'. Try CLIENT HELP.")
 }
 
 // onOff checks the argument of a switch that has no effect here: the servers' eviction and LRU are not per client.
