@@ -202,8 +202,12 @@ func (s *slow) serve() {
 				if err != nil {
 					return
 				}
-				if bytes.Contains(buf[:n], []byte("INFO")) { // the proxy's own question at the start of a link
+				switch { // the proxy's own questions: at the start of a link, and to know the server's commands
+				case bytes.Contains(buf[:n], []byte("INFO")):
 					_, _ = io.WriteString(c, "$0\r\n\r\n")
+					continue
+				case bytes.Contains(buf[:n], []byte("COMMAND")):
+					_, _ = io.WriteString(c, "-ERR not here\r\n")
 					continue
 				}
 				s.asked <- struct{}{}
