@@ -143,8 +143,8 @@ func TestHungServerIsGivenUp(t *testing.T) {
 		})
 		a.send(req("SET", "k", "1") + req("SET", "k", "2") + req("GET", "k"))
 		a.want("+OK\r\n") // on the next link
-		a.wantError("ERR respgate: group 'g1': timed out after 200 ms")
-		a.wantError("ERR respgate: group 'g1': timed out after 200 ms")
+		a.wantError("ERR respgate: group 'g1': timed out after 1000 ms")
+		a.wantError("ERR respgate: group 'g1': timed out after 1000 ms")
 	})
 }
 
@@ -176,9 +176,9 @@ func TestRetiredLinkIsGivenUp(t *testing.T) {
 		s.on(func(c *fakeConn, args []string) (string, bool) { return "", c.number == 0 && args[0] == "SET" }) // no answer any more
 		a.send(req("SET", "k", "1"))
 		until(t, "it is there", func() bool { return len(s.requests()) == 2 })
-		r.apply(set(func(s *topology.Settings) { s.Timeout, s.ServerPassword = 200*time.Millisecond, "pw" }))
+		r.apply(set(func(s *topology.Settings) { s.Timeout, s.ServerPassword = time.Second, "pw" }))
 		a.send(req("SET", "k", "2")) // waits for the old link: it must not overtake
-		a.wantError("ERR respgate: group 'g1': timed out after 200 ms")
+		a.wantError("ERR respgate: group 'g1': timed out after 1000 ms")
 		a.want("+OK\r\n")
 		until(t, "the old link is gone", func() bool { open, _ := s.connections(); return open == 1 })
 	})

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"respgate/engine/command"
@@ -403,8 +402,6 @@ func (s *session) breakOff(r *request, g *group, sent bool) {
 func lostTransaction(g *group) string {
 	return "ERR respgate: group '" + g.name + "': connection to its master was lost: the transaction was discarded, nothing of it was executed"
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // proving reports that the client waits for a server to permit MULTI.
 func (c *client) proving() bool { return c.session != nil && c.session.tx.proving }
