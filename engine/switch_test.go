@@ -129,7 +129,7 @@ func TestHungServerIsGivenUp(t *testing.T) {
 		s := r.servers["g1"]
 		a := r.dial()
 		a.do("+OK\r\n", "SET", "k", "0")
-		r.apply(set(func(s *topology.Settings) { s.Timeout = 200 * time.Millisecond }))
+		r.apply(set(func(s *topology.Settings) { s.Timeout = time.Second }))
 		first := true
 		s.on(func(c *fakeConn, args []string) (string, bool) {
 			if isGreeting(args) || c.number > 0 {
