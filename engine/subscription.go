@@ -33,6 +33,7 @@ type subscription struct {
 	name    string
 	leaving bool
 	pending map[*lane]bool // feeds that have not confirmed its beginning, or its end; nil when all have
+	call    *feedCall      // that waits for this
 }
 
 // delivers reports that messages are passed on.
@@ -105,6 +106,7 @@ func (c *client) subscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
 		text = c.appendConfirmation(text, subscribeWords[kind][0], name, s.subs.told(kind))
 	}
 	for _, sub := range fresh {
+		sub.call = call
 		for _, ln := range s.feeds {
 			if ln.link() != nil { // others are told of all names when they are up
 				ln.subscribe(sub)
@@ -116,6 +118,7 @@ func (c *client) subscribe(cmd *command.Command, frame []byte, f *resp.Frame) {
 	call.undo = func() {
 		for _, sub := range fresh {
 			s.leave(sub)
+			s.remove(sub) // the client never had it
 		}
 	}
 	s.wait(call, c.request(cmd, len(frame)))
@@ -183,7 +186,7 @@ func (s *session) confirmed(ln *lane, sub *subscription, leave bool) {
 	if leave {
 		s.remove(sub)
 	}
-	if s.call != nil {
+	if s.call != nil && s.call == sub.call {
 		if s.call.left--; s.call.left == 0 {
 			s.call.finish()
 		}
@@ -231,6 +234,7 @@ func (c *client) unsubscribe(cmd *command.Command, frame []byte, f *resp.Frame) 
 	}
 	call := &feedCall{done: func() []byte { return text }}
 	for _, sub := range gone {
+		sub.call = call
 		if sub.pending != nil && len(sub.pending) > 0 {
 			call.left++
 		}
