@@ -47,6 +47,15 @@ func newConn(c net.Conn) *Conn {
 // Close closes both directions.
 func (c *Conn) Close() { _ = c.net.Close() }
 
+// Reset closes with RST instead of FIN, as the kernel does for a process that dies with replies unread.
+func (c *Conn) Reset() error {
+	tcp, ok := c.net.(*net.TCPConn)
+	if !ok {
+		return errors.New("not a TCP connection")
+	}
+	return errors.Join(tcp.SetLinger(0), tcp.Close())
+}
+
 // CloseWrite says that nothing more will be sent.
 func (c *Conn) CloseWrite() error {
 	tcp, ok := c.net.(*net.TCPConn)
