@@ -235,7 +235,7 @@ func (c *client) unsubscribe(cmd *command.Command, frame []byte, f *resp.Frame) 
 	call := &feedCall{done: func() []byte { return text }}
 	for _, sub := range gone {
 		sub.call = call
-		if sub.pending != nil && len(sub.pending) > 0 {
+		if len(sub.pending) > 0 {
 			call.left++
 		}
 	}
