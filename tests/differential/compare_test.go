@@ -151,7 +151,7 @@ func (c *comparison) rest(who int) *difference {
 	}
 	x, y := streams(plain.messages), streams(proxy.messages)
 	for _, name := range slices.Sorted(maps.Keys(merged(x, y))) {
-		if !slices.Equal(x[name], y[name]) && !(name == "invalidate" && c.rules.allow(c.invalidations(plain, proxy))) {
+		if !slices.Equal(x[name], y[name]) {
 			return &difference{
 				name: "message", what: fmt.Sprintf("client %c: messages of %s", 'a'+who, name),
 				plain: fmt.Sprintf("%q", x[name]), proxy: fmt.Sprintf("%q", y[name]),
@@ -159,20 +159,6 @@ func (c *comparison) rest(who int) *difference {
 		}
 	}
 	return nil
-}
-
-// invalidations are both sides' messages of client-side caching, for rules.
-func (c *comparison) invalidations(plain, proxy *record) *exchange {
-	x := &exchange{name: "invalidate", groups: c.q.groups, plain: &reply{}, proxy: &reply{}}
-	for side, messages := range [][]reply{plain.messages, proxy.messages} {
-		for i := range messages {
-			if messages[i].name() == "invalidate" && len(messages[i].elems) == 2 {
-				r := []*reply{x.plain, x.proxy}[side]
-				r.elems = append(r.elems, messages[i].elems[1])
-			}
-		}
-	}
-	return x
 }
 
 // streams sorts messages by where they come from: only within one channel is there an order. Keys that are invalidated are
@@ -218,8 +204,8 @@ func texts(list []reply) string {
 }
 
 func clip(raw []byte) string {
-	if len(raw) > 300 {
-		return fmt.Sprintf("%q... (%d bytes)", raw[:300], len(raw))
+	if len(raw) > 600 {
+		return fmt.Sprintf("%q... (%d bytes)", raw[:600], len(raw))
 	}
 	return fmt.Sprintf("%q", raw)
 }

@@ -50,7 +50,8 @@ func (g *generator) request(s *shape) []string {
 	g.tag = ""
 	if g.groups > 1 {
 		g.tag = g.pick("", "", "{t}", "{u}")
-		if s.keys() > 1 && s.Route != command.RouteMGet && s.Route != command.RouteMSet && s.Route != command.RouteSum {
+		// What EVAL brings to a group is there for EVALSHA.
+		if s.Group == "scripting" || s.keys() > 1 && s.Route != command.RouteMGet && s.Route != command.RouteMSet && s.Route != command.RouteSum {
 			g.tag = "{t}"
 		}
 	}
@@ -90,7 +91,7 @@ func (g *generator) arguments(out []string, s *shape, args []argument) []string 
 			out = append(out, "0")
 			continue
 		}
-		if a.optional && !g.chance(35) {
+		if a.optional && !g.chance(35) && !(a.kind == "key" && g.groups > 1 && strings.HasPrefix(s.Name, "eval") && !strings.HasPrefix(s.Name, "evalsha")) {
 			continue
 		}
 		n := 1

@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,11 @@ func (b *builder) transactions() {
 			b.one(b.words("EXEC DISCARD UNWATCH"))
 		}
 		b.transaction(tag)
+		if b.chance(6) {
+			for _, line := range []string{"MULTI", b.pick("CLIENT GETNAME", "CLIENT ID", "AUTH x", "client help"), "DISCARD"} {
+				b.one(strings.Fields(line)...)
+			}
+		}
 	}
 }
 
@@ -46,7 +52,9 @@ func (b *builder) transaction(tag string) {
 		case b.chance(3):
 			steps = append(steps, step{args: []string{"MULTI"}})
 		case b.chance(5):
-			steps = append(steps, step{args: b.nonsense()})
+			if args := b.nonsense(); !strings.HasPrefix(fullName(args), "client|") {
+				steps = append(steps, step{args: args})
+			}
 		case b.chance(8):
 			steps = append(steps, step{args: []string{b.words("PING ECHO"), "x"}})
 		default:
@@ -79,11 +87,8 @@ func (b *builder) queued(tag string) []step {
 		if s.Route == command.RouteRefused || s.Route == command.RouteFanout || s.First == 0 {
 			continue
 		}
-		b.keyKind = keyKinds[s.Group]
-		b.tag = tag
-		var words []string
-		words = append(words, s.words...)
-		args := b.arguments(words, s, s.args)
+		b.keyKind, b.tag = keyKinds[s.Group], tag
+		args := b.arguments(slices.Clone(s.words), s, s.args)
 		if b.chance(15) && b.breakable(s) {
 			args = b.mutate(s, args)
 		}
@@ -262,7 +267,7 @@ func (b *builder) blocked(tag string) []step {
 			continue
 		}
 		b.keyKind, b.tag = keyKinds[s.Group], tag
-		args := b.arguments(append([]string(nil), s.words...), s, s.args)
+		args := b.arguments(slices.Clone(s.words), s, s.args)
 		if b.chance(20) && b.breakable(s) {
 			args = b.mutate(s, args)
 		}
