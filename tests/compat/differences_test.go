@@ -44,6 +44,7 @@ var differences = differenceList{
 				"Commands / SlowLog / returns the number of slow queries",
 				"Commands / keys / should Object",
 				"Commands / server / should ConfigResetStat",
+				"Commands / server / should ConfigRewrite",
 				"Commands / server / should ConfigSet",
 				"Tx UNWATCH elision / records UNWATCH server-side when fn returns before EXEC (commandstats)",
 				"Tx UNWATCH elision / records no UNWATCH server-side after a committed EXEC (commandstats)",
@@ -77,6 +78,9 @@ var differences = differenceList{
 				"ACL user commands / list only default user",
 				"ACL user commands / setuser and deluser",
 				"ACL user commands / should acl dryrun",
+			},
+			"go-redis, without Ginkgo": {
+				"TestPipelinePoolHandshakeACLAndSelect",
 			},
 		},
 	},

@@ -62,8 +62,9 @@ func suites(redisServer string) []suite {
 			edits:  []edit{{"redis_test.go", `"127\.0\.0\.1:6379"`, fromEnv}},
 			added:  "respgate_cases_test.go.txt",
 			serves: byAddr, groups: []string{oneGroup, threeGroups},
-			args: []string{"-test.run=^(TestSingleCases|TestSingleClientIntegration|TestSingleClientIntegrationWithPool|TestNegative.*|TestUnblockOnCancel.*)$"},
+			args: []string{"-test.run=^(TestSingleCases|TestNegative.*|TestUnblockOnCancel.*)$"},
 			left: []leftOut{
+				{"TestSingleClientIntegration", "its cases are run one by one"},
 				{"the integration tests of Sentinel, Cluster, Redis 5, KeyDB, Dragonfly and Kvrocks", "other servers than a single Redis; those of Redis 5 are run with RESP2"},
 				{"all else", "it talks to mocks and needs no server"},
 			},
@@ -72,6 +73,8 @@ func suites(redisServer string) []suite {
 			name: "rueidislock", client: "github.com/redis/rueidis", modules: rueidisModules, pkg: "rueidislock",
 			edits:  []edit{{"lock_test.go", `"127\.0\.0\.1:6379"`, fromEnv}, {"lock_test.go", `import \(`, "import (\n\t\"os\""}},
 			serves: byAddr, groups: []string{oneGroup, threeGroups},
+			args: []string{"-test.run=ClientSideCaching|ForceWithContext$|TryWithContext$|MissingPeers|Close$|Flush"},
+			left: []leftOut{{"what waits for clocks only", "it would take minutes"}},
 		},
 		{
 			name: "redigo", client: "github.com/gomodule/redigo", modules: map[string]string{"github.com/gomodule/redigo": "."}, pkg: "redis",
