@@ -16,12 +16,13 @@ import (
 // settle derives from all of them what to ask and which state that is. So the
 // order in which facts arrive cannot lead to different masters.
 type group struct {
-	name   string
-	cfg    *Config
-	jitter func() float64
-	nodes  *nodeID                // the last one given out
-	refuse func(a Address) string // why a can be no master of this group, "" if it can
-	out    actions
+	name     string
+	cfg      *Config
+	jitter   func() float64
+	nodes    *nodeID                // the last one given out
+	refuse   func(a Address) string // why a can be no master of this group, "" if it can
+	sentinel func(linkID) Address   // whose link that is, nil in tests
+	out      actions
 	ballot
 
 	state   GroupState
@@ -39,6 +40,7 @@ type group struct {
 	witnesses  witnesses
 	pinned     bool
 
+	trace       trace
 	choice      choice
 	targetSince time.Time // of choice.Target.Address
 	control     *peer     // control link to master
@@ -175,6 +177,7 @@ func (g *group) onHint(now time.Time, link linkID, e event) {
 func (g *group) noteFailover(now time.Time, link linkID, sign string) {
 	if g.failover == "" {
 		g.note(slog.LevelWarn, "failover under way", slog.String("sign", sign))
+		g.trace.signed(now, sign)
 		g.askAt = now
 	}
 	g.failover, g.failoverAt, g.failoverBy = sign, now, link
@@ -183,6 +186,7 @@ func (g *group) noteFailover(now time.Time, link linkID, sign string) {
 func (g *group) endFailover(why string) {
 	g.note(slog.LevelInfo, "failover is over", slog.String("why", why))
 	g.failover = ""
+	g.trace.quiet()
 }
 
 func (g *group) onSuspect(now time.Time, cause string) {
@@ -245,6 +249,7 @@ func (g *group) decide(now time.Time) {
 			Refused: func(a Address) bool { return a == g.refused && now.Sub(g.refusedAt) < refusedFor }})
 	}
 	c := g.choice
+	g.trace.chosen(now, c, g.master)
 	if c.Target.Address != before {
 		g.targetSince = now
 	}
@@ -301,6 +306,7 @@ func (g *group) becomeMaster(now time.Time, a Address, epoch uint64, p *peer, r 
 	g.witnesses = newWitnesses()
 	g.witness(now, r)
 	g.suspicion, g.failover = "", ""
+	g.trace.taken(now, a, g.said())
 	g.note(slog.LevelInfo, "master verified", slog.String("master", a.String()),
 		slog.String("old", old.String()), slog.Uint64("epoch", max(epoch, g.named)), slog.Bool("pinned", g.pinned))
 }
@@ -434,6 +440,7 @@ func (g *group) view(now time.Time) GroupView {
 		Failover: g.failover, Pinned: g.pinned, Replicas: g.replicas, Cause: g.cause, Since: g.since}
 	v.Authority, v.LeaseUntil, v.Vouched = g.authority(now)
 	v.DownAfter, v.Quorum = g.ballot.downAfter, g.ballot.quorum
+	v.Election = g.trace.last
 	return v
 }
 

@@ -395,8 +395,11 @@ func (p *pool) viewOf(now time.Time, name string, ready bool) GroupView {
 }
 
 // activeAddress is the sentinel in use, zero if none is.
-func (p *pool) activeAddress() Address {
-	if l := p.links[p.active]; l != nil {
+func (p *pool) activeAddress() Address { return p.addressOf(p.active) }
+
+// addressOf is the sentinel at the other end of a link, zero if there is no such link.
+func (p *pool) addressOf(id linkID) Address {
+	if l := p.links[id]; l != nil {
 		return l.sentinel.Address
 	}
 	return Address{}

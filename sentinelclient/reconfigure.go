@@ -49,6 +49,7 @@ func (p *pool) setGroups(now time.Time) {
 		if p.groups[name] == nil {
 			refuse := func(a Address) string { return p.refusal(name, a) }
 			p.groups[name] = newGroup(name, p.cfg, p.jitter, &p.nextNode, refuse, now)
+			p.groups[name].sentinel = p.addressOf
 			p.route(now, p.tell(now, name, evElectorate{members: p.voting}))
 		}
 	}

@@ -74,6 +74,8 @@ type GroupView struct {
 	// and what is written to it now is lost.
 	Failover string
 
+	Election Election // of Master
+
 	Pinned    bool // Master is the operator's choice (Monitor.Pin)
 	DownAfter time.Duration
 	Quorum    int
