@@ -23,6 +23,11 @@ func (d *difference) String() string {
 	return fmt.Sprintf("%s: %s\n  plain: %s\n  proxy: %s", d.step.line(), d.what, d.plain, d.proxy)
 }
 
+// late reports whether the difference is that somebody did not answer in time.
+func (d *difference) late() bool {
+	return strings.Contains(d.proxy, "no reply: ") || strings.Contains(d.proxy, ": no connection to its master ")
+}
+
 // exchange is a request with both replies, as rules judge it.
 type exchange struct {
 	name         string // of the command, "client|id"; "" if nobody knows it

@@ -102,7 +102,7 @@ func (h *hunt) work(s *stage) {
 		q := build(seed, s.grammar, s.payloads, groupsOf(seed))
 		h.sequences.Add(1)
 		h.requests.Add(int64(q.size()))
-		d, err := s.judge(q)
+		d, err := s.verdict(q)
 		switch {
 		case err != nil:
 			h.fail(fmt.Errorf("seed %d: %w", seed, err))

@@ -67,7 +67,7 @@ func newRulebook() *rulebook {
 			commands: "unsubscribe punsubscribe sunsubscribe", differs: "the order, without arguments", why: "each server hashes with a seed of its own", allow: alike,
 		},
 		{
-			commands: "scan sscan hscan", differs: "order, portions and cursors", why: "each server hashes with a seed of its own", allow: cursors,
+			commands: "scan sscan hscan zscan", differs: "order, portions and cursors", why: "each server hashes with a seed of its own", allow: cursors,
 		},
 		{
 			commands: "dump function|dump", differs: "the order of elements within", why: "each server hashes with a seed of its own", allow: sameLength,
@@ -306,7 +306,8 @@ func cursors(x *exchange) bool {
 	if a.elems[0].text != "0" || b.elems[0].text != "0" || x.args[min(2, len(x.args)-1)] != "0" && x.args[1] != "0" {
 		return a.elems[1].kind == b.elems[1].kind
 	}
-	return ordered(&a.elems[1], x.name == "hscan") == ordered(&b.elems[1], x.name == "hscan")
+	pairs := x.name == "hscan" || x.name == "zscan"
+	return ordered(&a.elems[1], pairs) == ordered(&b.elems[1], pairs)
 }
 
 func sameLength(x *exchange) bool {
