@@ -25,6 +25,7 @@ func TestHold(t *testing.T) {
 		a, b, c := r.dial(), r.dial(), r.dial()
 		a.send(req("APPEND", x, "before"))
 		until(t, "the first request is there", func() bool { return len(s.requests()) == 1 })
+		before := r.stats("g1").Waited
 		r.apply(change("g1", onHold))
 		var want strings.Builder
 		for i := range 10 {
@@ -45,9 +46,14 @@ func TestHold(t *testing.T) {
 		r.apply(change("g1", release))
 		a.want(want.String())
 		b.want(array("$-1\r\n", "$-1\r\n") + "+PONG\r\n")
-		if st := r.stats("g1"); st.Held != 0 || st.HeldBytes != 0 || st.Expired != 0 {
+		if st := r.stats("g1"); st.Held != 0 || st.HeldBytes != 0 || st.Expired != 0 || st.HeldMost != 11 || st.Waited-before != 11 {
 			t.Errorf("group: %+v", st)
 		}
+		r.apply(change("g1", onHold))
+		if st := r.stats("g1"); st.HeldMost != 0 || st.Waited-before != 11 {
+			t.Errorf("group, held again: %+v", st)
+		}
+		r.apply(change("g1", release))
 	})
 }
 

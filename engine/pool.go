@@ -64,9 +64,20 @@ type group struct {
 // Touched only by requests that have to wait.
 type groupShared struct {
 	held, heldBytes    atomic.Int64
+	most, waited       atomic.Int64 // held at once since the hold began; and ever
 	lanes              atomic.Int64 // links of sessions, in use and idle
 	lease              atomic.Int64 // until when its master may be sent anything, of the loops' clock; 0 = without an end
 	overflows, expired atomic.Uint64
+}
+
+// hold counts requests that begin to wait.
+func (s *groupShared) hold(n, bytes int64) {
+	now := s.held.Add(n)
+	s.heldBytes.Add(bytes)
+	s.waited.Add(n)
+	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); {
+		most = s.most.Load()
+	}
 }
 
 // swap makes a new snapshot the one that is served.
@@ -106,6 +117,9 @@ func (p *pool) update(t *topology.Pool) {
 		g := p.byName[tg.Name]
 		if g == nil {
 			g = &group{loop: p.loop, pool: p, name: tg.Name, shared: p.loop.eng.sharedGroup(p.name, tg.Name)}
+		}
+		if tg.Hold && (g.topo == nil || !g.topo.Hold) {
+			g.shared.most.Store(g.shared.held.Load())
 		}
 		g.topo = tg
 		groups[i], byName[tg.Name] = g, g

@@ -132,8 +132,7 @@ func (s *server) enqueue(r *request, c *client) {
 	r.state = requestPending
 	r.queued |= inServer
 	s.pending.push(r)
-	shared.held.Add(1)
-	shared.heldBytes.Add(size)
+	shared.hold(1, size)
 	if busy && s.pending.bytes > stallPending && c.paused&pauseServer == 0 {
 		s.stall(c)
 	}
@@ -165,6 +164,7 @@ func (s *server) sweep() {
 		}
 	}
 	s.dead = 0
+	s.group.shared.waited.Add(-int64(live.count)) // they are counted once
 	s.requeue(&live)
 }
 
@@ -177,8 +177,7 @@ func (s *server) requeue(q *serverQueue) {
 		s.refuse(q)
 		return
 	}
-	s.group.shared.held.Add(int64(q.count))
-	s.group.shared.heldBytes.Add(int64(q.bytes))
+	s.group.shared.hold(int64(q.count), int64(q.bytes))
 	s.pending.prepend(q)
 }
 

@@ -101,6 +101,7 @@ func (v *survey) group(g *group) (links int) {
 	if gs == nil {
 		gs = &report.Group{
 			Held: int(g.shared.held.Load()), HeldBytes: g.shared.heldBytes.Load(),
+			HeldMost: int(g.shared.most.Load()), Waited: uint64(g.shared.waited.Load()),
 			Overflows: g.shared.overflows.Load(), Expired: g.shared.expired.Load(),
 		}
 		v.rows[g.name] = gs

@@ -59,6 +59,7 @@ type Group struct {
 	Inflight        int // sent and not answered
 	Held            int // waiting for a master or for a busy link
 	HeldBytes       int64
+	HeldMost        int // at once, since the group's hold began the last time
 	OldestHeld      time.Duration
 	Links           int    // up
 	Sessions        int    // links that belong to one client each
@@ -72,6 +73,7 @@ type Group struct {
 	Timeouts        uint64
 	Overflows       uint64 // refused because the hold was full
 	Expired         uint64 // waited too long
+	Waited          uint64 // ever held
 	Version         string // redis_version of the master
 	Cause           string // why requests wait, empty if none does
 }
