@@ -96,7 +96,7 @@ type Pool struct {
 	SentinelLinks     int             `mapstructure:"sentinel_links"`  // 0: one to each sentinel
 	AuthorityLease    time.Duration   `mapstructure:"authority_lease"` // LeaseAuto, or as long as is said; 0: none
 	OnAuthorityLost   AuthorityPolicy `mapstructure:"on_authority_lost"`
-	FollowEarly       bool            `mapstructure:"follow"` // only warned of: it is not built yet
+	FollowEarly       bool            `mapstructure:"follow"`
 
 	Backlog           int   `mapstructure:"backlog"`
 	ReusePort         bool  `mapstructure:"reuseport"`

@@ -95,7 +95,7 @@ func sentinelTable() []key {
 		{Name: "on_authority_lost", typ: authorityPolicy(), Default: "reject", Effect: Live,
 			Doc: "What happens then. `reject`: new connections and requests get an error; `fence`: writes do, reads are served; `serve`: everything is served."},
 		{Name: "follow", typ: followMode(), Default: "announced", Effect: Live,
-			Doc: "When a failover is followed: `announced` is once a majority of the sentinels names the new master; of a dead one, once the first sentinel names one of its replicas with a newer config-epoch, and ROLE agrees. `early`, as soon as the chosen replica says that it is master, is not built yet: it acts as `announced`, with a warning."},
+			Doc: "When a failover is followed: `announced` is once a majority of the sentinels names the new master; of a dead one, once the first sentinel names one of its replicas with a newer config-epoch, and ROLE agrees. `early` is as soon as the replica that a sentinel has told of says that it is master, about 0.9 s before; a sentinel that dies within that second has told of it in vain, and what was written to the replica meanwhile is lost."},
 		{Name: "hold.timeout", typ: durationOrAuto(HoldAuto, time.Millisecond), Default: "auto", Effect: Live,
 			Doc: "How long a request waits while its group has no verified master. `auto` is Sentinel's down-after-milliseconds and 4 s, at most 10 s."},
 		{Name: "hold.requests", typ: integer(0, 1000000), Default: "10000", Effect: Live,

@@ -163,7 +163,4 @@ func (r *reader) warnUnused(at string, p *Pool) {
 			r.warnAt(at+"."+k, "%s", why)
 		}
 	}
-	if p.FollowEarly && p.Source() != SourceServers {
-		r.warnAt(at+".follow", "early is not built yet and acts as announced")
-	}
 }

@@ -66,6 +66,11 @@ func (b *ballot) elect(members []linkID) {
 // forget drops a link that is gone for good.
 func (b *ballot) forget(id linkID) { delete(b.voters, id) }
 
+// counts: what the sentinel of this link says has weight.
+func (b *ballot) counts(id linkID) bool {
+	return slices.Contains(b.members, id) && !b.voter(id).tilt
+}
+
 func (b *ballot) each(f func(*voter)) {
 	for _, id := range b.members {
 		f(b.voter(id))

@@ -60,6 +60,10 @@ type Config struct {
 	// not at all, a positive value counts from the last answer of a majority.
 	Lease time.Duration
 
+	// FollowEarly takes the replica that a failover has chosen as soon as it says
+	// that it is a master, before the sentinels announce it.
+	FollowEarly bool
+
 	// Forbidden are the proxy's own listeners; no node at one of them is ever
 	// accepted. An unspecified host (0.0.0.0, ::, "") means every address of
 	// this machine.

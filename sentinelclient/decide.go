@@ -107,6 +107,7 @@ type standing struct {
 	Single   bool               // one sentinel at a time: its word is taken at once
 	Healthy  bool               // its last ROLE said master, or only that it is busy
 	Replicas []Address          // as it listed them last
+	Before   Address            // the master before, if this one was taken early and nobody has announced it yet
 	Refused  func(Address) bool // ROLE, or the dial, has just refused that node
 }
 
@@ -137,12 +138,21 @@ type choice struct {
 //   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
 //     again) needs a majority, and to stay: right after an election the majority
 //     is behind for a moment.
+//   - A master that was taken early (early.go) is ahead of the sentinels: that
+//     some name the one before, as before, means nothing for a while.
 //   - With fewer answers than a majority the last verified master is kept. If it
 //     is gone, all who answer must agree on one with a newer epoch. With no
 //     master yet, the others must have been tried, and all who answer must agree:
 //     such a master has no lease of the sentinels, only what its replicas vouch.
 func choose(t tally, s standing) choice {
 	keep := choice{Target: candidate{Address: s.Master, Epoch: s.Epoch}, Epoch: s.Epoch, Accept: true}
+	if !s.Before.IsZero() {
+		t.Candidates = slices.DeleteFunc(t.Candidates, func(c candidate) bool { return c.Address == s.Before && c.Epoch <= s.Epoch })
+		if len(t.Candidates) == 0 || t.Candidates[0].Address == s.Master && !t.Candidates[0].Backed {
+			keep.Why = fmt.Sprintf("followed early: %v is not announced yet", s.Master)
+			return keep
+		}
+	}
 	if len(t.Candidates) == 0 {
 		keep.Why = t.nobody()
 		keep.Accept = !s.Master.IsZero()

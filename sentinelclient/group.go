@@ -53,6 +53,7 @@ type group struct {
 	suspectedAt time.Time
 	troubled    time.Time // since when polls are fast; zero if they are not
 
+	early      early
 	failover   string // the sign of a failover under way
 	failoverAt time.Time
 	failoverBy linkID
@@ -109,6 +110,7 @@ func (g *group) Step(now time.Time, ev any) []action {
 	case evHint: // changes no fact that settle looks at, and comes in floods
 		g.onHint(now, ev.link, ev.event)
 		g.expire(now)
+		g.scout(now)
 		g.poll(now)
 		return g.out.take()
 	case evSuspect:
@@ -140,8 +142,16 @@ func (g *group) next(now time.Time) time.Time {
 			t = earliest(t, g.due(p))
 		}
 	}
+	for _, s := range g.early.scouts {
+		if !s.asking {
+			t = earliest(t, s.nextAsk)
+		}
+	}
 	if g.failover != "" {
 		t = earliest(t, g.failoverAt.Add(failoverBound))
+	}
+	if g.early.ahead(now) {
+		t = earliest(t, g.early.until)
 	}
 	if held, until, _ := g.authority(now); held && !until.IsZero() {
 		t = earliest(t, until)
@@ -157,6 +167,7 @@ func (g *group) onAnswer(now time.Time, link linkID, a answer) {
 	switch {
 	case a.Info.promoting():
 		g.noteFailover(now, link, "failover-state-"+a.Info.FailoverState)
+		g.signed(link, Address{})
 	case g.failover != "" && g.failoverBy == link && a.HasInfo && a.Asked.After(g.failoverAt) && !a.Info.has("failover_in_progress"):
 		g.endFailover("the sentinel that told of it has given it up")
 	}
@@ -169,8 +180,11 @@ func (g *group) onHint(now time.Time, link linkID, e event) {
 	switch {
 	case e.startsFailover() && e.master == g.master:
 		g.noteFailover(now, link, e.name)
+		g.signed(link, e.node)
 	case e.abortsFailover() && g.failover != "":
 		g.endFailover("aborted: " + e.name)
+	case e.abortsFailover() && e.master == g.early.before && g.ballot.counts(link):
+		g.early.until = now // its replica was a master for nobody but us
 	}
 }
 
@@ -185,6 +199,7 @@ func (g *group) noteFailover(now time.Time, link linkID, sign string) {
 
 func (g *group) endFailover(why string) {
 	g.note(slog.LevelInfo, "failover is over", slog.String("why", why))
+	g.recall()
 	g.failover = ""
 	g.trace.quiet()
 }
@@ -226,9 +241,10 @@ func (g *group) expire(now time.Time) {
 // so it is gone through once more then.
 func (g *group) settle(now time.Time) {
 	g.decide(now)
-	if g.accept(now) {
+	if g.accept(now) || g.acceptEarly(now) {
 		g.decide(now)
 	}
+	g.scout(now)
 	g.judge(now)
 }
 
@@ -240,12 +256,13 @@ func (g *group) decide(now time.Time) {
 		g.note(slog.LevelWarn, "pin released: a majority of sentinels has a newer config-epoch")
 		g.pinned = false
 	}
+	g.announced(t)
 	before := g.choice.Target.Address
 	if g.pinned {
 		g.choice = choice{Target: candidate{Address: g.master, Epoch: g.epoch}, Epoch: g.epoch, Accept: true}
 	} else {
 		g.choice = choose(t, standing{Master: g.master, Epoch: g.epoch, Single: g.cfg.single(),
-			Healthy: g.control.healthy(), Replicas: g.replicas,
+			Healthy: g.control.healthy(), Replicas: g.replicas, Before: g.overtaken(now),
 			Refused: func(a Address) bool { return a == g.refused && now.Sub(g.refusedAt) < refusedFor }})
 	}
 	c := g.choice
@@ -296,6 +313,8 @@ func (g *group) becomeMaster(now time.Time, a Address, epoch uint64, p *peer, r 
 	old := g.master
 	g.drop(g.control)
 	g.probe = g.drop(g.probe)
+	g.recall()
+	g.early.succeeded(old)
 	if p == nil {
 		p = g.newPeer(a, now)
 		p.verdict = verdictMaster
@@ -437,7 +456,7 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 
 func (g *group) view(now time.Time) GroupView {
 	v := GroupView{State: g.state, Master: g.master, Epoch: max(g.epoch, g.named), RunID: g.runID, VerifiedAt: g.verifiedAt,
-		Failover: g.failover, Pinned: g.pinned, Replicas: g.replicas, Cause: g.cause, Since: g.since}
+		Failover: g.failover, Early: !g.early.before.IsZero(), Pinned: g.pinned, Replicas: g.replicas, Cause: g.cause, Since: g.since}
 	v.Authority, v.LeaseUntil, v.Vouched = g.authority(now)
 	v.DownAfter, v.Quorum = g.ballot.downAfter, g.ballot.quorum
 	v.Election = g.trace.last

@@ -15,7 +15,7 @@ import (
 // of an events block is one event:
 //
 //	answer <n> <address> [epoch=n] [state=failover state] [down=ms] [ok=ms] [replicas=n] [noinfo] [torn]
-//	unknown <n> | lost <n> | tilt <n> on|off | hint <n> <event> <master>
+//	unknown <n> | lost <n> | tilt <n> on|off | hint <n> <event> <master> [replica]
 //	suspect <cause> | pin <address> | master <node> [run=id] [replica:lag ...]
 //	report <node> <verdict> [cause]
 func TestGroupTranscripts(t *testing.T) {
@@ -36,7 +36,8 @@ func TestGroupTranscripts(t *testing.T) {
 			}
 			switch d.Cmd {
 			case "group":
-				cfg := Config{Lease: durationArg(t, d, "lease", "-1ns"), Links: intArg(t, d, "links", 0)}.withDefaults()
+				cfg := Config{Lease: durationArg(t, d, "lease", "-1ns"), Links: intArg(t, d, "links", 0),
+					FollowEarly: arg(t, d, "follow", "") == "early"}.withDefaults()
 				nodes, c.now = 0, epoch0
 				self := arg(t, d, "refuse", "")
 				refuse := func(a Address) string {
@@ -123,7 +124,11 @@ func groupEvent(t *testing.T, c *clock, w []string) any {
 	case "tilt":
 		return evVoterTilt{link: linkID(number(w[1])), on: w[2] == "on"}
 	case "hint":
-		return evHint{link: linkID(number(w[1])), event: event{name: w[2], group: "g1", master: letter(w[3])}}
+		e := event{name: w[2], group: "g1", master: letter(w[3])}
+		if len(w) > 4 {
+			e.node = letter(w[4])
+		}
+		return evHint{link: linkID(number(w[1])), event: e}
 	case "suspect":
 		return evSuspect{cause: w[1]}
 	case "pin":

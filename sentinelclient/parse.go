@@ -30,6 +30,7 @@ type event struct {
 	group  string  // empty for +tilt and -tilt
 	master Address // of the group, as the sentinel had it before the event
 	next   Address // +switch-master only
+	node   Address // the replica that a failover has chosen, zero if the event names none
 }
 
 var errEvent = errors.New("event payload makes no sense")
@@ -66,6 +67,9 @@ func parseEvent(channel, payload string) (event, error) {
 	if f[0] != "master" {
 		if len(f) < 8 || f[4] != "@" {
 			return event{}, errEvent
+		}
+		if f[0] == "slave" && e.startsFailover() {
+			e.node, _ = newAddress(f[2], f[3]) // zero is a sign as well
 		}
 		f = f[4:]
 	}

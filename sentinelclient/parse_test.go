@@ -19,8 +19,8 @@ func TestParseEvent(t *testing.T) {
 		want             event
 		ok               bool
 	}{
-		{"+switch-master", "g1 127.0.0.1 27001 127.0.0.1 27003", event{"+switch-master", "g1", a, b}, true},
-		{"+switch-master", "g1 fe80::1 27001 redis-2.lan 27003", event{"+switch-master", "g1", Address{"fe80::1", 27001}, Address{"redis-2.lan", 27003}}, true},
+		{"+switch-master", "g1 127.0.0.1 27001 127.0.0.1 27003", event{name: "+switch-master", group: "g1", master: a, next: b}, true},
+		{"+switch-master", "g1 fe80::1 27001 redis-2.lan 27003", event{name: "+switch-master", group: "g1", master: Address{"fe80::1", 27001}, next: Address{"redis-2.lan", 27003}}, true},
 		{"+switch-master", "g1 127.0.0.1 27001 127.0.0.1", event{}, false},
 		{"+switch-master", "g1 127.0.0.1 27001 127.0.0.1 27003 x", event{}, false},
 		{"+switch-master", "g1 127.0.0.1 27001 127.0.0.1 0", event{}, false},
@@ -32,6 +32,10 @@ func TestParseEvent(t *testing.T) {
 		{"+odown", "master g1 127.0.0.1 27001 #quorum 2/2", event{name: "+odown", group: "g1", master: a}, true},
 		{"+sdown", "slave 127.0.0.1:27003 127.0.0.1 27003 @ g1 127.0.0.1 27001", event{name: "+sdown", group: "g1", master: a}, true},
 		{"-role-change", "slave 127.0.0.1:27003 127.0.0.1 27003 @ g1 127.0.0.1 27001 new reported role is master", event{name: "-role-change", group: "g1", master: a}, true},
+		{"+selected-slave", "slave 127.0.0.1:27003 127.0.0.1 27003 @ g1 127.0.0.1 27001", event{name: "+selected-slave", group: "g1", master: a, node: b}, true},
+		{"+selected-slave", "slave x 127.0.0.1 0 @ g1 127.0.0.1 27001", event{name: "+selected-slave", group: "g1", master: a}, true},
+		{"+elected-leader", "master g1 127.0.0.1 27001", event{name: "+elected-leader", group: "g1", master: a}, true},
+		{"+slave-reconf-sent", "slave 127.0.0.1:27003 127.0.0.1 27003 @ g1 127.0.0.1 27001", event{name: "+slave-reconf-sent", group: "g1", master: a}, true},
 		{"+sdown", "slave 127.0.0.1:27003 127.0.0.1 27003", event{}, false},
 		{"+sdown", "slave 127.0.0.1:27003 127.0.0.1 27003 % g1 127.0.0.1 27001", event{}, false},
 		{"+sdown", "master g1", event{}, false},

@@ -1,6 +1,7 @@
 package sentinelclient
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 )
@@ -144,7 +145,13 @@ func (g *group) onReport(now time.Time, id nodeID, r report) {
 	case g.probe != nil && g.probe.id == id:
 		p = g.probe
 	default:
-		return // of a link that was dropped
+		s := g.scoutOf(id)
+		if s == nil {
+			return // of a link that was dropped
+		}
+		s.asking, s.reported, s.last, s.verdict = false, now, r, r.Verdict
+		g.onScout(now, s, r)
+		return
 	}
 	p.asking, p.reported, p.last = false, now, r
 	p.verdict, p.cause = r.Verdict, ""
@@ -192,16 +199,18 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 	case verdictMaster:
 		g.verifiedAt = r.Asked
 		g.replicas = r.addresses()
-		if r.RunID != "" && g.runID != "" && r.RunID != g.runID {
-			g.note(slog.LevelWarn, "master was restarted: its run id is another one, it may have lost data",
-				slog.String("master", g.master.String()), slog.Uint64("epoch", g.epoch))
-		}
-		if r.RunID != "" {
-			g.runID = r.RunID
-		}
+		restarted := r.RunID != "" && g.runID != "" && r.RunID != g.runID
+		g.runID = cmp.Or(r.RunID, g.runID)
 		g.witness(now, r)
 		if !r.Asked.Before(g.suspectedAt) {
 			g.suspicion = ""
+		}
+		if restarted { // it may be none any more: the sentinels know, and it is asked again
+			g.note(slog.LevelWarn, "master was restarted: its run id is another one, it may have lost data",
+				slog.String("master", g.master.String()), slog.Uint64("epoch", g.epoch))
+			g.askAt = now
+			g.suspect(now, peerCause(p.addr, "it was restarted"))
+			p.hurry(now)
 		}
 	case verdictBusy, verdictAuth, verdictDenied:
 		g.complain("master does not tell its role", slog.String("master", g.master.String()), slog.String("cause", p.cause))
@@ -209,6 +218,9 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 			g.suspicion = ""
 		}
 	default:
+		if p.verdict.refuses() {
+			g.early.before = Address{} // it was taken early for nothing
+		}
 		if g.suspicion != p.cause {
 			g.askAt = now
 		}

@@ -40,6 +40,7 @@ func (p *pool) setGroups(now time.Time) {
 			for _, at := range []*peer{g.control, g.probe} {
 				g.drop(at)
 			}
+			g.recall()
 			p.route(now, g.out.take())
 			delete(p.groups, name)
 		}

@@ -76,6 +76,10 @@ type GroupView struct {
 
 	Election Election // of Master
 
+	// Early: Master was followed when it said in ROLE that it is one, and no
+	// majority of the sentinels has named it yet (Config.FollowEarly).
+	Early bool
+
 	Pinned    bool // Master is the operator's choice (Monitor.Pin)
 	DownAfter time.Duration
 	Quorum    int
@@ -99,7 +103,7 @@ func (v GroupView) alike(w GroupView) bool {
 	return v.State == w.State && v.Master == w.Master && v.Epoch == w.Epoch &&
 		v.RunID == w.RunID && v.Authority == w.Authority && v.Vouched == w.Vouched &&
 		v.LeaseUntil.IsZero() == w.LeaseUntil.IsZero() && v.Failover == w.Failover &&
-		v.Pinned == w.Pinned && v.DownAfter == w.DownAfter && v.Quorum == w.Quorum &&
+		v.Early == w.Early && v.Pinned == w.Pinned && v.DownAfter == w.DownAfter && v.Quorum == w.Quorum &&
 		v.Cause == w.Cause && v.Since.Equal(w.Since)
 }
 

@@ -101,7 +101,7 @@ func (c *Controller) sentinelConfig(p *pool) sentinelclient.Config {
 		Pool:      p.name,
 		Master:    sentinelclient.Credentials{User: cf.RedisUser, Password: cf.RedisAuth.Reveal()},
 		Heartbeat: cf.SentinelHeartbeat, Missed: cf.SentinelMissed, Timeout: cf.SentinelTimeout,
-		Links: cf.SentinelLinks, Lease: cf.AuthorityLease,
+		Links: cf.SentinelLinks, Lease: cf.AuthorityLease, FollowEarly: cf.FollowEarly,
 		Forbidden: c.listeners(),
 	}
 	if cf.AuthorityLease == conf.LeaseAuto {

@@ -1,0 +1,206 @@
+package sentinelclient
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// This file follows a failover before it is announced (Config.FollowEarly). The
+// leader of a failover sees that its replica is a master by an INFO once a
+// second, so nearly all of an announced failover is waiting for that. From the
+// first sign on the replicas are asked for their ROLE instead:
+//
+//	sign ──> scouts ask ──> one says master ──> taken, ahead of the sentinels
+//	            └─ aborted, given up, not heard of again: no more questions
+//	taken ──> a majority names it: announced
+//	      └─> a majority names another one, or it says itself that it is none:
+//	          that is followed as always
+//
+// It is still Sentinel's decision: without a sign of a sentinel that has a vote
+// nobody is asked. What says master must have been a replica until then, for an
+// old master that comes back says so too.
+
+const (
+	scoutInterval = 15 * time.Millisecond // between two questions to a replica
+	maxScouts     = 8                     // replicas that are asked, so that dials have a bound
+	maxReigned    = 16                    // former masters that are remembered
+)
+
+// sign is what one sentinel has told of the failover that is under way.
+type sign struct {
+	link linkID
+	node Address // the replica that it has chosen, zero if it did not say so
+}
+
+// scout is the link to a replica that may be promoted.
+type scout struct {
+	*peer
+	replica bool // it said so after the sign: when it says master now, it was promoted
+}
+
+// early is what follows a failover before it is announced.
+type early struct {
+	signs   []sign
+	known   []Address // the master's replicas when the first sign came
+	scouts  []*scout
+	reigned []Address // former masters, the latest last
+
+	// While the master is ahead of the sentinels: whom they name still, and
+	// until when that means nothing.
+	before Address
+	until  time.Time
+}
+
+// ahead: the master was taken early and nobody has announced it yet.
+func (e *early) ahead(now time.Time) bool { return !e.before.IsZero() && now.Before(e.until) }
+
+// signed notes a sentinel's sign; node is zero if it names no replica.
+func (g *group) signed(link linkID, node Address) {
+	if len(g.early.signs) == 0 {
+		g.early.known = slices.Clone(g.replicas)
+	}
+	i := slices.IndexFunc(g.early.signs, func(s sign) bool { return s.link == link })
+	if i < 0 {
+		i = len(g.early.signs)
+		g.early.signs = append(g.early.signs, sign{link: link})
+	}
+	if !node.IsZero() {
+		g.early.signs[i].node = node
+	}
+}
+
+// recall lets everything go that a failover has brought: it is over, or its
+// replica is the master.
+func (g *group) recall() {
+	for _, s := range g.early.scouts {
+		g.drop(s.peer)
+	}
+	g.early.signs, g.early.known, g.early.scouts = nil, nil, nil
+}
+
+// chosen are the replicas that may be the next master: those that sentinels with
+// a vote have named, or all if none is named. A sentinel in tilt has no vote.
+func (g *group) chosen() (nodes []Address, named bool) {
+	heard := false
+	for _, s := range g.early.signs {
+		if !g.ballot.counts(s.link) {
+			continue
+		}
+		heard = true
+		if !s.node.IsZero() && !slices.Contains(nodes, s.node) {
+			nodes = append(nodes, s.node)
+		}
+	}
+	if heard && len(nodes) == 0 {
+		return g.early.known, false
+	}
+	return nodes, heard
+}
+
+// scout asks the chosen replicas for their ROLE, those that it is time for.
+func (g *group) scout(now time.Time) {
+	if len(g.early.signs) == 0 && len(g.early.scouts) == 0 {
+		return
+	}
+	var nodes []Address
+	if g.cfg.FollowEarly && g.failover != "" && !g.pinned {
+		nodes, _ = g.chosen()
+		nodes = nodes[:min(len(nodes), maxScouts)]
+	}
+	g.early.scouts = slices.DeleteFunc(g.early.scouts, func(s *scout) bool {
+		if slices.Contains(nodes, s.addr) {
+			return false
+		}
+		g.drop(s.peer)
+		return true
+	})
+	for _, a := range nodes {
+		if a != g.master && !slices.ContainsFunc(g.early.scouts, func(s *scout) bool { return s.addr == a }) {
+			g.early.scouts = append(g.early.scouts, &scout{peer: g.newPeer(a, now)})
+		}
+	}
+	for _, s := range g.early.scouts {
+		g.askPeer(now, s.peer)
+	}
+}
+
+// scoutOf finds the scout that a report is of, nil if it is of none.
+func (g *group) scoutOf(id nodeID) *scout {
+	i := slices.IndexFunc(g.early.scouts, func(s *scout) bool { return s.id == id })
+	if i < 0 {
+		return nil
+	}
+	return g.early.scouts[i]
+}
+
+// onScout takes what a replica says of itself.
+func (g *group) onScout(now time.Time, s *scout, r report) {
+	s.replica = s.replica || r.Verdict == verdictReplica
+	switch r.Verdict {
+	case verdictMaster, verdictReplica:
+		s.fails = 0
+		s.nextAsk = s.lastAsk.Add(scoutInterval)
+		if s.nextAsk.Before(now) {
+			s.nextAsk = now // it took that long to answer
+		}
+	default:
+		s.nextAsk = now.Add(backoff(s.fails, nodeBackoff, vetoBackoff, g.jitter()))
+		s.fails = min(s.fails+1, 16)
+	}
+}
+
+// acceptEarly makes a scout's node the master if it was promoted: it says master,
+// and was a replica when the sign came, by its own word or, if it is the one
+// that was named, by that of its master. A former master's own word counts
+// alone: the list may be older than its return.
+func (g *group) acceptEarly(now time.Time) bool {
+	if len(g.early.scouts) == 0 {
+		return false
+	}
+	nodes, named := g.chosen()
+	for i, s := range g.early.scouts {
+		if s.verdict != verdictMaster || now.Sub(s.reported) > roleInterval || g.refuse(s.addr) != "" || !slices.Contains(nodes, s.addr) {
+			continue
+		}
+		listed := named && len(nodes) == 1 && slices.Contains(g.early.known, s.addr) && !slices.Contains(g.early.reigned, s.addr)
+		if !s.replica && !listed {
+			continue
+		}
+		before, by := g.master, g.failover
+		g.early.scouts = slices.Delete(g.early.scouts, i, i+1)
+		g.named = 0
+		g.becomeMaster(now, s.addr, g.epoch, s.peer, s.last)
+		g.early.before, g.early.until = before, now.Add(failoverBound)
+		g.note(slog.LevelInfo, "failover followed before it is announced", slog.String("master", s.addr.String()), slog.String("sign", by))
+		return true
+	}
+	return false
+}
+
+// overtaken is the master that the sentinels still name although it was left
+// early, zero if there is none.
+func (g *group) overtaken(now time.Time) Address {
+	if g.early.ahead(now) {
+		return g.early.before
+	}
+	return Address{}
+}
+
+// succeeded notes that old is the master no more.
+func (e *early) succeeded(old Address) {
+	e.before = Address{}
+	if !old.IsZero() {
+		e.reigned = append(e.reigned, old)
+		e.reigned = e.reigned[max(0, len(e.reigned)-maxReigned):]
+	}
+}
+
+// announced ends being ahead when the sentinels have caught up.
+func (g *group) announced(t tally) {
+	for _, c := range t.Candidates {
+		if c.Address == g.master && c.Backed {
+			g.early.before = Address{}
+		}
+	}
+}
