@@ -28,7 +28,7 @@ func (c *client) fanout(cmd *command.Command, frame []byte, f *resp.Frame) {
 		}
 	case len(p.groups) == 0:
 		c.allEjected()
-	case cmd.Merge == command.MergeFirstOK && !c.passBy(cmd): // not now, or not at all; that is taken care of
+	case (cmd.Merge == command.MergeFirstOK || cmd == cmdFunctionStats) && !c.passBy(cmd): // not now, or not at all; that is taken care of
 	case len(p.groups) == 1:
 		c.forward(cmd, p.groups[0], frame)
 	case cmd.Merge == command.MergeNone:
@@ -60,7 +60,8 @@ func (c *client) fanout(cmd *command.Command, frame []byte, f *resp.Frame) {
 	}
 }
 
-// passBy gives SCRIPT KILL and FUNCTION KILL lanes: on a shared link they would wait for the script that they are to end.
+// passBy gives SCRIPT KILL, FUNCTION KILL and FUNCTION STATS lanes: on a shared link they would wait for the script that they
+// are to end, or to tell of.
 func (c *client) passBy(cmd *command.Command) bool {
 	if c.queue.count > 0 {
 		c.postpone(cmd)

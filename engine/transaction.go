@@ -45,19 +45,20 @@ type earlyCommand struct {
 
 // The commands that sessions send by themselves or look for.
 var (
-	cmdMulti    = command.Lookup([]byte("multi"))
-	cmdExec     = command.Lookup([]byte("exec"))
-	cmdDiscard  = command.Lookup([]byte("discard"))
-	cmdUnwatch  = command.Lookup([]byte("unwatch"))
-	cmdSelect   = command.Lookup([]byte("select"))
-	cmdReset    = command.Lookup([]byte("reset"))
-	cmdPing     = command.Lookup([]byte("ping"))
-	cmdPublish  = command.Lookup([]byte("publish"))
-	cmdClient   = command.Lookup([]byte("client"))
-	cmdTracking = cmdClient.Sub([]byte("tracking"))
-	cmdNoTouch  = cmdClient.Sub([]byte("no-touch"))
-	cmdCaching  = cmdClient.Sub([]byte("caching"))
-	cmdMonitor  = command.Lookup([]byte("monitor"))
+	cmdMulti         = command.Lookup([]byte("multi"))
+	cmdExec          = command.Lookup([]byte("exec"))
+	cmdDiscard       = command.Lookup([]byte("discard"))
+	cmdUnwatch       = command.Lookup([]byte("unwatch"))
+	cmdSelect        = command.Lookup([]byte("select"))
+	cmdReset         = command.Lookup([]byte("reset"))
+	cmdPing          = command.Lookup([]byte("ping"))
+	cmdPublish       = command.Lookup([]byte("publish"))
+	cmdClient        = command.Lookup([]byte("client"))
+	cmdTracking      = cmdClient.Sub([]byte("tracking"))
+	cmdNoTouch       = cmdClient.Sub([]byte("no-touch"))
+	cmdCaching       = cmdClient.Sub([]byte("caching"))
+	cmdFunctionStats = command.Lookup([]byte("function")).Sub([]byte("stats"))
+	cmdMonitor       = command.Lookup([]byte("monitor"))
 )
 
 var (
