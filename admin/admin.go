@@ -42,6 +42,8 @@ type StatusReader interface {
 type Switcher interface {
 	// Switch makes a replica of the group its master, through Sentinel. It returns when the new master serves, or nothing changed.
 	Switch(ctx context.Context, pool, group string) (SwitchResult, error)
+	// SwitchAll does so with every group of the pool, one by one, until the first failure; what was done is returned with it.
+	SwitchAll(ctx context.Context, pool string) ([]GroupSwitch, error)
 	// SwitchTo points the group at a node that says it is a master.
 	SwitchTo(ctx context.Context, pool, group, host string, port int) (SwitchResult, error)
 	// Rotate makes that sentinel of the pool the active one; host "" means the next.
@@ -58,6 +60,12 @@ type SwitchResult struct {
 	Took     time.Duration
 }
 
+// GroupSwitch is the outcome for one group of several.
+type GroupSwitch struct {
+	Group string
+	SwitchResult
+}
+
 // Config is what the server can be told at any time; zero fields have the defaults named here.
 type Config struct {
 	Password      string        // AUTH for every command; "" = no AUTH is needed
@@ -66,7 +74,7 @@ type Config struct {
 	IdleTimeout   time.Duration // a connection without a request for that long is closed; default none
 	AuthTimeout   time.Duration // a connection that needs AUTH and has not is closed; default 60 s
 	WriteTimeout  time.Duration // a connection whose client does not read a reply for that long is closed; default 10 s
-	SwitchTimeout time.Duration // of PROXY SWITCH; default 60 s
+	SwitchTimeout time.Duration // of PROXY SWITCH, for each group; default 60 s
 }
 
 func (c Config) withDefaults() Config {

@@ -55,7 +55,7 @@ func TestRedisCLI(t *testing.T) {
 		{"text --no-raw", "", []string{"--no-raw", "PROXY", "INFO", "config"}, configText},
 		{"text -3", "", []string{"-3", "PROXY", "INFO", "config"}, configText},
 		{"help", "", []string{"help", "proxy", "switch"},
-			"\r\n  \x1b[1mPROXY SWITCH\x1b[0m \x1b[90mpool group [host port]\x1b[0m\r\n  \x1b[33msummary:\x1b[0m Makes a replica the master of a group, through Sentinel, or points the group at a node that says it is a master\r\n" +
+			"\r\n  \x1b[1mPROXY SWITCH\x1b[0m \x1b[90mpool group [host port]\x1b[0m\r\n  \x1b[33msummary:\x1b[0m Makes a replica the master of a group, or of ALL, through Sentinel, or points the group at a node that says it is a master\r\n" +
 				"  \x1b[33msince:\x1b[0m 1.0.0\r\n  \x1b[33mgroup:\x1b[0m proxy\r\n\r\n"},
 	} {
 		if diff := cmp.Diff(c.want, redisCLI(t, address, c.input, c.args...)); diff != "" {

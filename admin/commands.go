@@ -95,13 +95,14 @@ func proxyCommands() []*command {
 			handler: proxyConfig,
 		}, {
 			name: "switch", permission: operator,
-			summary:   "Makes a replica the master of a group, through Sentinel, or points the group at a node that says it is a master",
+			summary:   "Makes a replica the master of a group, or of ALL, through Sentinel, or points the group at a node that says it is a master",
 			arguments: []argument{poolArgument, {name: "group", kind: text}, nodeOptional},
-			reply:     "`+OK <old master> <new master> <milliseconds>` when the new master serves.",
+			reply: "`+OK <old master> <new master> <milliseconds>` when the new master serves. ALL: the groups one by one, each when the one before is as it was, until the first failure: " +
+				"an array of `+<group> OK <old master> <new master> <milliseconds>`, and at its end the error, if there was one.",
 			errors: append([]string{
-				"-INPROG a switch of the group, or a failover, is running already",
+				"-INPROG a switch of the group, here or by another proxy, or a failover, is running already",
 				"-NOQUORUM too few sentinels agree or answer",
-				"-NOREPLICA no replica can take over",
+				"-NOREPLICA no replica can take over, or one that could is not connected or too far behind",
 				"-TIMEOUT it was not done in time; the text says what was left",
 				"-NOTREADY the pool or the group cannot be switched now",
 				"-NOTMASTER the node that was named is no master, or that of another group",

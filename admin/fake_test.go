@@ -176,6 +176,16 @@ func (f *fakeProxy) Switch(ctx context.Context, pool, group string) (SwitchResul
 	return SwitchResult{Old: "127.0.0.1:6379", New: "127.0.0.1:6381", Took: 412 * time.Millisecond}, nil
 }
 
+func (f *fakeProxy) SwitchAll(ctx context.Context, pool string) ([]GroupSwitch, error) {
+	f.note("switch %s ALL", pool)
+	first, err := f.Switch(ctx, pool, "g1")
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Switch(ctx, pool, "g2")
+	return []GroupSwitch{{"g1", first}}, err
+}
+
 func (f *fakeProxy) SwitchTo(_ context.Context, pool, group, host string, port int) (SwitchResult, error) {
 	f.note("switch %s %s to %s %d", pool, group, host, port)
 	if port == 1 {

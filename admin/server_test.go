@@ -169,6 +169,34 @@ func TestOneSwitchAGroup(t *testing.T) {
 	expect(t, first.do("PROXY", "SWITCH", "cache", "g1", "127.0.0.1", "6390"), "+OK - 127.0.0.1:6390 1\r\n")
 }
 
+func TestSwitchAll(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	_, address := start(t, Config{}, f, io.Discard)
+	w := dial(t, address)
+	expect(t, w.do("PROXY", "SWITCH", "cache", "all"), "*2\r\n+g1 OK 127.0.0.1:6379 127.0.0.1:6381 412\r\n-NOREPLICA group 'g2' in pool 'cache' has no replica that is connected\r\n")
+	expect(t, w.do("PROXY", "SWITCH", "sessions", "ALL"), "-NOQUORUM only 1 of 3 sentinels answers\r\n")
+	expect(t, w.do("PROXY", "SWITCH", "nosuch", "ALL"), "-NOPOOL no such pool 'nosuch'\r\n")
+	expect(t, w.do("PROXY", "SWITCH", "cache", "ALL", "127.0.0.1", "6390"), "-NOGROUP no such group 'ALL' in pool 'cache'\r\n")
+}
+
+func TestOneSwitchOfAll(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.entered, f.release = make(chan struct{}), make(chan struct{})
+	_, address := start(t, Config{}, f, io.Discard)
+	first, second := dial(t, address), dial(t, address)
+	outcome := make(chan string)
+	go func() { outcome <- first.do("PROXY", "SWITCH", "cache", "ALL") }()
+	<-f.entered
+	expect(t, second.do("PROXY", "SWITCH", "cache", "ALL"), "-INPROG a switch of all groups in pool 'cache' is running already, see PROXY MASTERS\r\n")
+	close(f.release)
+	<-f.entered
+	if got := <-outcome; !strings.Contains(got, "+g1 OK") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestSwitchOutlivesItsClient(t *testing.T) {
 	t.Parallel()
 	f, log := newFake(), &journal{}

@@ -18,12 +18,12 @@ var (
 	ErrNotMaster = errors.New("not a master")
 )
 
-// CommandError is a refusal of SENTINEL CKQUORUM or SENTINEL FAILOVER.
+// CommandError is a refusal of a planned switch.
 type CommandError struct {
 	// Code is INPROG, NOQUORUM, NOREPLICA, NOGROUP, NOSENTINEL (none is being
-	// watched), or the first word of what the sentinel said.
+	// watched), NOTREADY, TIMEOUT, ERR, or the first word of what the peer said.
 	Code string
-	Text string // the rest, with the sentinel's address
+	Text string // the rest, with the step and the peer's address
 }
 
 func (e *CommandError) Error() string { return e.Code + " " + e.Text }

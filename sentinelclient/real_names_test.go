@@ -44,7 +44,8 @@ func TestRealNamesAndPasswords(t *testing.T) {
 		return len(r) == 1 && r[0] == promoted
 	})
 	eventually(t, "the sentinel knows the replica", func() bool {
-		return m.Failover(t.Context(), "g1") == nil
+		_, err := switchOver(t.Context(), m, "g1")
+		return err == nil
 	})
 	eventually(t, "the replica is master", up(v, "g1", promoted))
 }

@@ -47,21 +47,21 @@ func TestRealFailover(t *testing.T) {
 	if err := m.Verify(ctx, s.replicas["g1"].addr); !errors.Is(err, ErrNotMaster) {
 		t.Errorf("verify a replica: %v", err)
 	}
-	if err := m.Failover(ctx, "nope"); !errors.Is(err, ErrUnknownGroup) {
-		t.Errorf("failover of an unknown group: %v", err)
+	if _, err := m.Switchover(ctx, "nope"); !errors.Is(err, ErrUnknownGroup) {
+		t.Errorf("switch of an unknown group: %v", err)
 	}
 
 	start := time.Now()
-	eventually(t, "a failover is accepted", func() bool {
-		err := m.Failover(ctx, "g1")
+	eventually(t, "a planned switch is done", func() bool {
+		_, err := switchOver(ctx, m, "g1")
 		var ce *CommandError
 		if err != nil && !errors.As(err, &ce) {
-			t.Fatalf("failover: %v", err)
+			t.Fatalf("switch: %v", err)
 		}
 		return err == nil
 	})
-	eventually(t, "g1 follows SENTINEL FAILOVER", up(v, "g1", s.replicas["g1"].addr))
-	t.Logf("SENTINEL FAILOVER followed after %v", time.Since(start))
+	eventually(t, "g1 follows the planned switch", up(v, "g1", s.replicas["g1"].addr))
+	t.Logf("a planned switch followed after %v", time.Since(start))
 	if !v.any(func(w *View) bool { return w.Groups["g1"].Failover != "" }) {
 		t.Error("no view told of the failover before it was over")
 	}
@@ -77,10 +77,23 @@ func TestRealFailover(t *testing.T) {
 	if g := v.group("g1"); g.State != GroupUp {
 		t.Errorf("g1 was touched: %+v", g)
 	}
-	eventually(t, "a failover is refused, for the only replica is dead", func() bool {
+	eventually(t, "a switch is refused, for the only replica is dead", func() bool {
 		var ce *CommandError
-		return errors.As(m.Failover(context.Background(), "g2"), &ce) && ce.Code == "NOREPLICA"
+		return errors.As(m.Switchable(context.Background(), "g2"), &ce) && ce.Code == "NOREPLICA"
 	})
+}
+
+// switchOver does all steps of a planned switch of a group without requests.
+func switchOver(ctx context.Context, m *Monitor, group string) (Address, error) {
+	s, err := m.Switchover(ctx, group)
+	if err != nil {
+		return Address{}, err
+	}
+	defer s.Close()
+	if err := s.Fence(ctx); err != nil {
+		return Address{}, err
+	}
+	return s.Promote(ctx)
 }
 
 func TestRealActiveSentinelStops(t *testing.T) {

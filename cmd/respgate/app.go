@@ -101,7 +101,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 		Load:      func() (*conf.Config, error) { return conf.Load(a.file) },
 		Prepare:   a.prepare,
 		StartSentinels: func(cfg sentinelclient.Config, deliver func(*sentinelclient.View)) control.Sentinels {
-			return sentinelclient.Start(cfg, deliver, a.log)
+			return sentinels{sentinelclient.Start(cfg, deliver, a.log)}
 		},
 		StartManager: func(cfg managerclient.Config, deliver func(managerclient.Topology)) control.Manager {
 			return managerclient.Start(cfg, deliver, a.log)

@@ -10,6 +10,7 @@ import (
 	"respgate/internal/control"
 	"respgate/internal/serverconf"
 	"respgate/internal/status"
+	"respgate/sentinelclient"
 )
 
 // console lets the admin port see and do what control offers: the two know each other only through admin's interfaces.
@@ -51,6 +52,15 @@ func (c *console) SwitchTo(ctx context.Context, pool, group, host string, port i
 	return admin.SwitchResult(res), coded(err)
 }
 
+func (c *console) SwitchAll(ctx context.Context, pool string) ([]admin.GroupSwitch, error) {
+	done, err := c.Controller.SwitchAll(ctx, pool)
+	list := make([]admin.GroupSwitch, len(done))
+	for i, d := range done {
+		list[i] = admin.GroupSwitch{Group: d.Group, SwitchResult: admin.SwitchResult(d.SwitchResult)}
+	}
+	return list, coded(err)
+}
+
 func (c *console) Route(pool string, keys []string) ([]status.Route, error) {
 	rows, err := c.Controller.Route(pool, keys)
 	return rows, coded(err)
@@ -76,4 +86,15 @@ func coded(err error) error {
 		return admin.Error{Code: e.Code, Text: e.Text}
 	}
 	return err
+}
+
+// sentinels lets control see a planned switch through its own interface.
+type sentinels struct{ *sentinelclient.Monitor }
+
+func (s sentinels) Switchover(ctx context.Context, group string) (control.Switchover, error) {
+	over, err := s.Monitor.Switchover(ctx, group)
+	if err != nil {
+		return nil, err // not a nil *Switchover in an interface
+	}
+	return over, nil
 }

@@ -43,9 +43,22 @@ type Sentinels interface {
 	Suspect(group, cause string)
 	Rotate(*sentinelclient.Address) error
 	Sentinels() []sentinelclient.SentinelStatus
-	Failover(ctx context.Context, group string) error
+	// Switchover begins a planned switch of a group, unless something is in its way.
+	Switchover(ctx context.Context, group string) (Switchover, error)
+	// Switchable says what is in its way now, nil if nothing is.
+	Switchable(ctx context.Context, group string) error
 	Verify(ctx context.Context, addr sentinelclient.Address) error
 	Pin(group string, addr sentinelclient.Address) error
+	Close()
+}
+
+// Switchover is a planned switch of one group under way; *sentinelclient.Switchover is one.
+type Switchover interface {
+	// Fence makes the old master take no write, and waits for its replicas.
+	Fence(ctx context.Context) error
+	// Promote has Sentinel fail over, and makes the old master a replica of the new one, which it returns.
+	Promote(ctx context.Context) (sentinelclient.Address, error)
+	// Close undoes what nothing has come of.
 	Close()
 }
 
@@ -199,7 +212,7 @@ func (c *Controller) round(b batch, now time.Time) {
 func (c *Controller) end() {
 	for _, p := range c.pools {
 		for _, g := range p.order {
-			g.paused = nil
+			g.switching, g.paused = nil, nil
 		}
 	}
 	c.settle(time.Now())

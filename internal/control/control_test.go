@@ -61,7 +61,7 @@ func viewOf(pool string, groups map[string]sentinelclient.GroupView) *sentinelcl
 func TestBusy(t *testing.T) {
 	bubble(t, onePool, func(t *testing.T, w *world) {
 		asked := make(chan struct{})
-		w.latest("cache").failover = func(context.Context) error { <-asked; return errors.New("no") }
+		w.latest("cache").failing("promote", func(context.Context) error { <-asked; return errors.New("no") })
 		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
 		synctest.Wait()
 		ctx := t.Context()
@@ -108,7 +108,7 @@ func TestSwitchGivenUp(t *testing.T) {
 				case "drain":
 					w.plane.set("cache", "g1", func(g *report.Group) { g.Inflight = 1 })
 				case "failover":
-					w.latest("cache").failover = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+					w.latest("cache").failing("promote", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error)
@@ -136,7 +136,7 @@ func TestSwitchGivenUp(t *testing.T) {
 // Sentinel is not asked while a loop may still be sending.
 func TestSwitchNeedsItsHold(t *testing.T) {
 	bubble(t, onePool, func(t *testing.T, w *world) {
-		w.latest("cache").failover = func(context.Context) error { t.Error("asked"); return errors.New("no") }
+		w.latest("cache").failing("promote", func(context.Context) error { t.Error("asked"); return errors.New("no") })
 		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
 		synctest.Wait()
 		w.plane.refuseWith(errors.New("no"))

@@ -17,12 +17,13 @@ type group struct {
 	server *conf.Server // in a pool with a fixed list
 	host   string       // of the master, for the resolver
 
-	master topology.Master
-	source string // sentinel, operator or file: where master came from
-	hold   string // why requests wait, empty if they do not
-	access topology.Access
-	reason string // of access, empty with Serve
-	paused *pause // an operator's switch is under way
+	master    topology.Master
+	source    string // sentinel, operator or file: where master came from
+	hold      string // why requests wait, empty if they do not
+	access    topology.Access
+	reason    string // of access, empty with Serve
+	switching *pause // an operator's switch is under way
+	paused    *pause // it holds the group's requests
 
 	state string // of PROXY MASTERS
 	cause string
@@ -45,7 +46,7 @@ type group struct {
 	ejectedFor   string
 }
 
-// pause is one operator's hold on a group. Its identity tells it from a later one.
+// pause is one operator's hold on a group, or the claim to one. Its identity tells it from a later one.
 type pause struct{ why string }
 
 // told is what was logged of a group last, when every loop served it.

@@ -386,9 +386,9 @@ func (m *model) plane(rt *rapid.T) {
 // switchOver begins a switch that Sentinel refuses, or that comes to nothing.
 func (m *model) switchOver(rt *rapid.T) {
 	s := m.watched(rt)
-	s.failover = nil
+	s.failing("promote", nil)
 	if rapid.Bool().Draw(rt, "refused") {
-		s.failover = func(context.Context) error { return errors.New("no") }
+		s.failing("promote", func(context.Context) error { return errors.New("no") })
 	}
 	m.step(func() {
 		done := make(chan struct{})

@@ -30,6 +30,7 @@ type pool struct {
 	waiting uint64                 // version that is to be reported when it has been applied
 	groups  map[string]*group
 	order   []*group // as the ring has them
+	rolling bool     // an operator switches all of them
 	ring    *shard.Ring
 	ringOf  shard.Config // that ring was built from
 

@@ -26,9 +26,9 @@ import (
 //	view POOL [client=N] [unready=TEXT]    input: GROUP STATE [master=H:P epoch=N authority failover=T cause=T pinned down-after=D]
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
-//	switch POOL GROUP [HOST PORT] | agree POOL [error=TEXT] | verify POOL [error=TEXT] | close
+//	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote] [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
-//	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
+//	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [blocking=N] [answered=N] | pass DURATION | rows
 //
 // Texts have underscores for blanks.
 func TestTranscripts(t *testing.T) {
@@ -96,11 +96,22 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		p.startSwitch(words)
 	case "agree":
 		s := w.latest(words[0])
-		s.failover = nil
-		if e := pairs["error"]; e != "" {
-			code, rest, _ := strings.Cut(e, " ")
-			s.failover = func(context.Context) error { return &sentinelclient.CommandError{Code: code, Text: rest} }
+		if len(words) == 1 {
+			words = append(words, "promote")
 		}
+		if e := pairs["error"]; e == "" {
+			s.failing(words[1], nil)
+		} else {
+			code, rest, _ := strings.Cut(e, " ")
+			s.failing(words[1], func(context.Context) error { return &sentinelclient.CommandError{Code: code, Text: rest} })
+		}
+	case "switchable":
+		s := w.latest(words[0])
+		w.mu.Lock()
+		if s.switchable = nil; pairs["error"] != "" {
+			s.switchable = errors.New(pairs["error"])
+		}
+		w.mu.Unlock()
 	case "verify":
 		if w.latest(words[0]).verify = nil; pairs["error"] != "" {
 			w.latest(words[0]).verify = errors.New(pairs["error"])
@@ -125,6 +136,7 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 	case "counters":
 		w.plane.set(words[0], words[1], func(g *report.Group) {
 			g.Inflight = number(pairs["inflight"], g.Inflight)
+			g.Blocking = number(pairs["blocking"], g.Blocking)
 			g.Answered = uint64(number(pairs["answered"], int(g.Answered)))
 		})
 	case "pass":
@@ -276,6 +288,14 @@ func (p *player) startSwitch(words []string) {
 		defer cancel()
 		var res SwitchResult
 		var err error
+		if words[1] == "ALL" {
+			done, err := w.ctl.SwitchAll(ctx, words[0])
+			for _, d := range done {
+				w.noteAside("switch of %s: OK %s %s", d.Group, d.Old, d.New)
+			}
+			w.noteAside("switch of all: done %d, error %v", len(done), err)
+			return
+		}
 		if len(words) == 2 {
 			res, err = w.ctl.Switch(ctx, words[0], words[1])
 		} else {

@@ -86,7 +86,7 @@ func (w *world) start(text string) error {
 	opts := Options{
 		Plane: w.plane, Log: slog.New(&diary{w: w}), Version: "test", Commands: []string{"", "get"}, Level: &w.level,
 		StartSentinels: func(cfg sentinelclient.Config, deliver func(*sentinelclient.View)) Sentinels {
-			s := &sentinels{w: w, cfg: cfg, deliver: deliver}
+			s := &sentinels{w: w, cfg: cfg, deliver: deliver, steps: map[string]func(context.Context) error{}}
 			w.note("sentinels of %s: start %s", cfg.Pool, showSentinels(cfg))
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -319,9 +319,10 @@ type sentinels struct {
 	cfg     sentinelclient.Config
 	deliver func(*sentinelclient.View)
 
-	failover func(ctx context.Context) error // nil = agrees
-	verify   error
-	pin      error
+	steps      map[string]func(ctx context.Context) error // check, fence and promote: what comes of a switch, nil = all is well
+	switchable error
+	verify     error
+	pin        error
 }
 
 func (s *sentinels) Reconfigure(cfg sentinelclient.Config) {
@@ -348,12 +349,52 @@ func (s *sentinels) Sentinels() []sentinelclient.SentinelStatus {
 	return rows
 }
 
-func (s *sentinels) Failover(ctx context.Context, group string) error {
-	s.w.note("sentinels of %s: failover %s, held: %t", s.cfg.Pool, group, held(s.w.plane.current(), s.cfg.Pool, group))
-	if s.failover != nil {
-		return s.failover(ctx)
+func (s *sentinels) Switchover(ctx context.Context, group string) (Switchover, error) {
+	if err := s.step(ctx, "check", group); err != nil {
+		return nil, err
+	}
+	return &switchover{s, group}, nil
+}
+
+func (s *sentinels) Switchable(context.Context, string) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.switchable
+}
+
+// step notes a step of a switch and fails it if it is to fail.
+func (s *sentinels) step(ctx context.Context, step, group string) error {
+	s.w.note("sentinels of %s: %s %s, held: %t", s.cfg.Pool, step, group, held(s.w.plane.current(), s.cfg.Pool, group))
+	s.w.mu.Lock()
+	f := s.steps[step]
+	s.w.mu.Unlock()
+	if f != nil {
+		return f(ctx)
 	}
 	return nil
+}
+
+// failing makes a step of the switches to come fail, or go on, with nil.
+func (s *sentinels) failing(step string, f func(ctx context.Context) error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.steps[step] = f
+}
+
+// switchover is a planned switch that does what the test has told its sentinels.
+type switchover struct {
+	s     *sentinels
+	group string
+}
+
+func (o *switchover) Fence(ctx context.Context) error { return o.s.step(ctx, "fence", o.group) }
+
+func (o *switchover) Promote(ctx context.Context) (sentinelclient.Address, error) {
+	return sentinelclient.Address{}, o.s.step(ctx, "promote", o.group)
+}
+
+func (o *switchover) Close() {
+	o.s.w.note("sentinels of %s: close switch of %s, held: %t", o.s.cfg.Pool, o.group, held(o.s.w.plane.current(), o.s.cfg.Pool, o.group))
 }
 
 func (s *sentinels) Verify(context.Context, sentinelclient.Address) error { return s.verify }

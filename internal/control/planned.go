@@ -1,0 +1,180 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	drainLimit  = 2 * time.Second  // for the requests in flight before a planned switch
+	switchLimit = 10 * time.Second // from Sentinel's consent to the new master; requests are not held longer than that either
+	switchPoll  = 5 * time.Millisecond
+)
+
+// Switch is the planned switch-over. Whatever fails before Sentinel has agreed to it is undone, and the error names the step:
+//
+//	1  check      a quorum, replicas that are connected, no failover, no other operator
+//	2  hold       new requests of the group wait, those in flight finish
+//	3  pause      its master takes no write from anybody
+//	4  catch-up   its replicas have what it has
+//	5  failover   a sentinel promotes one of them
+//	6  verify     that one says master and takes commands; the old one becomes its replica, and what it paused is sent on
+//	7  release    what waits goes to the new master, in order
+func (c *Controller) Switch(ctx context.Context, pool, group string) (SwitchResult, error) {
+	t, err := c.claim(pool, group)
+	if err != nil {
+		return SwitchResult{}, err
+	}
+	defer c.lift(t) // after the old master's writers may go on
+	over, err := t.sentinels.Switchover(ctx, group)
+	if err != nil {
+		return SwitchResult{}, c.failed(t, "check", err)
+	}
+	defer over.Close()
+	held := time.Now()
+	if err := c.hold(t); err != nil {
+		return SwitchResult{}, c.failed(t, "hold", err)
+	}
+	if err := c.drained(ctx, t); err != nil {
+		return SwitchResult{}, c.failed(t, "hold", err)
+	}
+	if err := over.Fence(ctx); err != nil {
+		return SwitchResult{}, c.failed(t, "", err)
+	}
+	name, err := c.promoted(ctx, t, over)
+	if err != nil {
+		return SwitchResult{}, c.failed(t, "", err)
+	}
+	took := time.Since(held)
+	c.log.Info("planned switch-over done", "pool", pool, "group", group, "old", t.old, "new", name, "took-ms", took.Milliseconds())
+	return SwitchResult{Old: t.old, New: name, Took: took}, nil
+}
+
+// promoted does the steps from which there is no way back.
+func (c *Controller) promoted(ctx context.Context, t *target, over Switchover) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, switchLimit)
+	defer cancel()
+	if _, err := over.Promote(ctx); err != nil {
+		return "", err
+	}
+	return c.switched(ctx, t, func(name string) bool { return name != t.old })
+}
+
+// failed logs what came of a switch, and gives Sentinel's own codes to the operator.
+func (c *Controller) failed(t *target, step string, err error) error {
+	err = refusal(err)
+	if e := (*Error)(nil); step != "" && errors.As(err, &e) {
+		err = &Error{e.Code, step + ": " + e.Text}
+	}
+	if !errors.Is(err, errStopped) {
+		c.log.Warn("planned switch-over failed", "pool", t.pool, "group", t.group, "master", t.old, "cause", err)
+	}
+	return err
+}
+
+// claim reserves the group for an operator; one at a time.
+func (c *Controller) claim(pool, name string) (t *target, err error) {
+	stopped := c.ask(func() {
+		var g *group
+		if t, g, err = c.find(pool, name); err != nil {
+			return
+		}
+		if t.old == "" {
+			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
+			return
+		}
+		t.mark = &pause{why: "planned switch-over"}
+		g.switching = t.mark
+		c.log.Info("planned switch-over begins", "pool", pool, "group", name, "master", t.old)
+	})
+	if stopped != nil {
+		return nil, stopped
+	}
+	return t, err
+}
+
+// hold makes the group's requests wait.
+func (c *Controller) hold(t *target) (err error) {
+	stopped := c.insist(func() {
+		var g *group
+		switch g, err = c.at(t); {
+		case err != nil:
+		case g.master.Name != t.old:
+			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has another master since: %s", t.group, t.pool, g.master.Name)}
+		default:
+			g.paused = t.mark
+		}
+	})
+	return errors.Join(stopped, err)
+}
+
+// lift ends the pause and the claim, wherever the group is now. When control ends it lifts every pause by itself.
+func (c *Controller) lift(t *target) {
+	_ = c.insist(func() {
+		p := c.pools[t.pool]
+		if p == nil || p.groups[t.group] == nil {
+			return
+		}
+		g := p.groups[t.group]
+		if g.switching == t.mark {
+			g.switching = nil
+		}
+		if g.paused == t.mark {
+			g.paused = nil
+		}
+	})
+}
+
+// drained waits until every loop holds the group's requests and none is in flight to its master.
+func (c *Controller) drained(ctx context.Context, t *target) error {
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	held, left := false, 0
+	err := poll(ctx, func() (done bool, err error) {
+		stopped := c.insist(func() {
+			if _, err = c.at(t); err == nil {
+				g, _ := c.snap.Pool(t.pool).Group(t.group) // what is in pools is in the snapshot, once a round is over
+				held = g != nil && g.Hold
+			}
+		})
+		if err = errors.Join(stopped, err); err != nil || !held {
+			return false, err
+		}
+		left = 0
+		if p := c.opts.Plane.Stats().Pools[t.pool]; p != nil && p.Groups[t.group] != nil {
+			left = p.Groups[t.group].Inflight - p.Groups[t.group].Blocking // what waits for somebody else's write would wait for ever
+		}
+		return left == 0, nil
+	})
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case !held:
+		return &Error{"TIMEOUT", fmt.Sprintf("the requests of group '%s' in pool '%s' could not be held within %s: nothing was changed", t.group, t.pool, drainLimit)}
+	default:
+		return &Error{"TIMEOUT", fmt.Sprintf("%d requests of group '%s' in pool '%s' are still in flight after %s: nothing was changed", left, t.group, t.pool, drainLimit)}
+	}
+}
+
+// switched waits until every loop serves the wanted master.
+func (c *Controller) switched(ctx context.Context, t *target, wanted func(name string) bool) (name string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, switchLimit)
+	defer cancel()
+	state, cause := "", ""
+	err = poll(ctx, func() (done bool, err error) {
+		stopped := c.insist(func() {
+			var g *group
+			if g, err = c.at(t); err == nil {
+				name, state, cause = g.master.Name, g.state, g.cause
+				done = wanted(name) && g.applied() && g.state == "up"
+			}
+		})
+		return done, errors.Join(stopped, err)
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", &Error{"TIMEOUT", fmt.Sprintf("no switch within %s: the master of group '%s' in pool '%s' is %s, %s %s", switchLimit, t.group, t.pool, name, state, cause)}
+	}
+	return name, err
+}

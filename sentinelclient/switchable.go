@@ -1,0 +1,249 @@
+package sentinelclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"respgate/internal/respconn"
+)
+
+const (
+	longestPause = 3 * time.Second
+	leastPause   = 250 * time.Millisecond // less would not last until the promotion
+	mostBehind   = 8 << 20                // bytes that a replica may lack before the pause, which has to be enough to catch up
+)
+
+// readiness is what a planned switch of a group has to know, and was found to be
+// in order.
+type readiness struct {
+	agreed    []Sentinel // a majority: a quorum is there, no failover runs; the active one first
+	downAfter time.Duration
+	replicas  []Address // every one that Sentinel could promote; all are connected
+	valkey    int       // major version of the master, 0 of a Redis
+}
+
+// opinion is one sentinel's answer to the question whether a group can be failed
+// over.
+type opinion struct {
+	from     Sentinel
+	info     masterInfo
+	replicas []sentinelReplica
+	err      error
+}
+
+// sentinelReplica is a replica as a sentinel lists it.
+type sentinelReplica struct {
+	Address Address
+	Why     string // it cannot be promoted, empty if it can
+}
+
+// survey asks all sentinels, the master and its replicas at once. An error is a
+// *CommandError that says who is in the way.
+func survey(ctx context.Context, cfg *Config, group string, master Address, first Address) (*readiness, error) {
+	opinions := make([]opinion, len(cfg.Sentinels))
+	var wg sync.WaitGroup
+	for i, s := range cfg.Sentinels {
+		wg.Go(func() { opinions[i] = opine(ctx, cfg, s, group, master) })
+	}
+	wg.Wait()
+	slices.SortStableFunc(opinions, func(a, b opinion) int {
+		return precedence(b, first) - precedence(a, first)
+	})
+	st := &readiness{}
+	var refusals []string
+	var last *CommandError
+	for _, o := range opinions {
+		if o.err != nil {
+			refusals = append(refusals, o.err.Error())
+			if ce := (*CommandError)(nil); errors.As(o.err, &ce) {
+				last = ce
+				if ce.Code == "INPROG" {
+					return nil, ce
+				}
+			}
+			continue
+		}
+		st.agreed = append(st.agreed, o.from)
+		if st.downAfter == 0 || o.info.DownAfter < st.downAfter {
+			st.downAfter = o.info.DownAfter
+		}
+	}
+	if len(st.agreed) <= len(opinions)/2 {
+		if last != nil && last.Code == "NOGROUP" {
+			return nil, last
+		}
+		return nil, &CommandError{Code: "NOQUORUM", Text: fmt.Sprintf("%d of the %d sentinels of pool %s could fail it over: %s",
+			len(st.agreed), len(opinions), cfg.Pool, strings.Join(refusals, "; "))}
+	}
+	if st.pause() < leastPause {
+		return nil, &CommandError{Code: "ERR", Text: fmt.Sprintf("down-after-milliseconds is %d: writers cannot be paused for half of that and be sure of the promotion; set 1000 or more",
+			st.downAfter.Milliseconds())}
+	}
+	i := slices.IndexFunc(opinions, func(o opinion) bool { return o.err == nil })
+	return st, st.inspect(ctx, cfg, master, opinions[i].replicas)
+}
+
+// precedence puts the active sentinel before the others, both among those that
+// agree and among the rest.
+func precedence(o opinion, first Address) int {
+	if o.from.Address == first {
+		return 1
+	}
+	return 0
+}
+
+// pause is how long writers may be paused: PUBLISH is among what is paused, so
+// Sentinel's hello waits, and its PINGs behind it. Half of the time after which
+// it would call the master down leaves as much again for the last PONG.
+func (st *readiness) pause() time.Duration { return min(longestPause, st.downAfter/2) }
+
+// opine asks one sentinel.
+func opine(ctx context.Context, cfg *Config, s Sentinel, group string, master Address) opinion {
+	o := opinion{from: s}
+	a := askSentinel(s, cfg)
+	defer a.close()
+	ask := func(command string) (v respconn.Value) {
+		if o.err != nil {
+			return v
+		}
+		v, err := a.do(ctx, "SENTINEL", command, group)
+		switch {
+		case err != nil:
+			o.err = fmt.Errorf("sentinel %v: %w", s.Address, tidy(err))
+		case v.IsError():
+			o.err = newCommandError(s.Address, printable(v.Str))
+		}
+		return v
+	}
+	ask("CKQUORUM")
+	info, list := ask("MASTER"), ask("REPLICAS")
+	if o.err != nil {
+		return o
+	}
+	var err error
+	if o.info, err = parseMasterInfo(info, group); err == nil {
+		o.replicas, err = parseReplicas(list)
+	}
+	switch {
+	case err != nil:
+		o.err = fmt.Errorf("sentinel %v: %w", s.Address, err)
+	case o.info.has("failover_in_progress"):
+		o.err = &CommandError{Code: "INPROG", Text: fmt.Sprintf("sentinel %v: a failover of it is under way (%s)", s.Address, o.info.FailoverState)}
+	case o.info.Address != master:
+		o.err = fmt.Errorf("sentinel %v: its master is %v, not %v", s.Address, o.info.Address, master)
+	case o.info.has("s_down"), o.info.has("o_down"):
+		o.err = fmt.Errorf("sentinel %v: its master is down", s.Address)
+	}
+	return o
+}
+
+// parseReplicas reads SENTINEL REPLICAS. Those that Sentinel itself would not
+// promote are told apart (redis src/sentinel.c, sentinelSelectSlave).
+func parseReplicas(v respconn.Value) ([]sentinelReplica, error) {
+	if v.Kind != respconn.Array || v.Null {
+		return nil, errors.New("SENTINEL REPLICAS: not an array")
+	}
+	var list []sentinelReplica
+	for _, e := range v.Elems {
+		f, err := parseFields(e)
+		if err != nil {
+			return nil, fmt.Errorf("SENTINEL REPLICAS: %w", err)
+		}
+		var r sentinelReplica
+		if r.Address, err = newAddress(f["ip"], f["port"]); err != nil {
+			return nil, fmt.Errorf("SENTINEL REPLICAS: %w", err)
+		}
+		for _, flag := range strings.Split(f["flags"], ",") {
+			switch flag {
+			case "s_down", "o_down", "disconnected":
+				r.Why = flag
+			}
+		}
+		if f["slave-priority"] == "0" || f["replica-priority"] == "0" {
+			r.Why = "its priority is 0"
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// inspect asks the master what it is, and every replica that could be promoted
+// whether it is connected and not far behind.
+func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, replicas []sentinelReplica) error {
+	refuse := func(format string, args ...any) error {
+		return &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf(format, args...)}
+	}
+	var out []string
+	for _, r := range replicas {
+		if r.Why == "" {
+			st.replicas = append(st.replicas, r.Address)
+		} else {
+			out = append(out, r.Address.String()+" "+r.Why)
+		}
+	}
+	if len(st.replicas) == 0 {
+		return refuse("master %v has no replica that could take over (%s)", master, strings.Join(append(out, fmt.Sprintf("%d known", len(replicas))), "; "))
+	}
+	a := askNode(master, cfg)
+	defer a.close()
+	offset, err := offsetOf(ctx, a, "master")
+	if err != nil {
+		return &CommandError{Code: "ERR", Text: err.Error()}
+	}
+	if v, err := a.do(ctx, "INFO", "server"); err == nil {
+		text, _ := v.Text()
+		major, _, _ := strings.Cut(infoFields(text)["valkey_version"], ".")
+		st.valkey, _ = strconv.Atoi(major)
+	}
+	errs := make([]error, len(st.replicas))
+	var wg sync.WaitGroup
+	for i, r := range st.replicas {
+		wg.Go(func() {
+			a := askNode(r, cfg)
+			defer a.close()
+			have, err := offsetOf(ctx, a, "slave")
+			switch {
+			case err != nil:
+				errs[i] = refuse("replica %v", err)
+			case offset-have > mostBehind:
+				errs[i] = refuse("replica %v is %d bytes behind: wait until it has caught up", r, offset-have)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offsetOf is how far a node has got, from ROLE; an error, with its address, if
+// it is not what it should be: a master, or a replica with a link to its master.
+func offsetOf(ctx context.Context, a *asker, want string) (int64, error) {
+	v, err := a.must(ctx, "ROLE")
+	if err != nil {
+		return 0, err
+	}
+	r, err := parseRole(v)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%v: %w", a.addr, err)
+	case r.Name != want:
+		return 0, fmt.Errorf("%v: it is a %s now", a.addr, r.Name)
+	case want == "slave" && r.Link != "connected":
+		return 0, fmt.Errorf("%v: its link to its master %v is %q: it must be connected", a.addr, r.Of, r.Link)
+	}
+	at := 1
+	if want == "slave" {
+		at = 4
+	}
+	return v.Elems[at].Int, nil
+}
