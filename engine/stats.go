@@ -165,9 +165,6 @@ func (g *group) collect(gs *report.Group) (links int) {
 	}
 	g.each(func(s *server) {
 		gs.Inflight += s.live
-		if ln := s.lane; ln != nil && ln.session != nil && ln.session.blocked {
-			gs.Blocking += s.live
-		}
 		for _, k := range s.links {
 			if k != nil && k.state == linkUp {
 				links++

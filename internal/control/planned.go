@@ -144,7 +144,7 @@ func (c *Controller) drained(ctx context.Context, t *target) error {
 		}
 		left = 0
 		if p := c.opts.Plane.Stats().Pools[t.pool]; p != nil && p.Groups[t.group] != nil {
-			left = p.Groups[t.group].Inflight - p.Groups[t.group].Blocking // what waits for somebody else's write would wait for ever
+			left = p.Groups[t.group].Inflight
 		}
 		return left == 0, nil
 	})

@@ -28,7 +28,7 @@ import (
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
 //	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote] [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
-//	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [blocking=N] [answered=N] | pass DURATION | rows
+//	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
 //
 // Texts have underscores for blanks.
 func TestTranscripts(t *testing.T) {
@@ -136,7 +136,6 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 	case "counters":
 		w.plane.set(words[0], words[1], func(g *report.Group) {
 			g.Inflight = number(pairs["inflight"], g.Inflight)
-			g.Blocking = number(pairs["blocking"], g.Blocking)
 			g.Answered = uint64(number(pairs["answered"], int(g.Answered)))
 		})
 	case "pass":
