@@ -24,6 +24,7 @@ import (
 	"respgate/engine/report"
 	"respgate/engine/topology"
 	"respgate/internal/inventory"
+	"respgate/internal/status"
 	"respgate/managerclient"
 	"respgate/sentinelclient"
 )
@@ -87,6 +88,8 @@ type Options struct {
 	// Prepare readies what belongs to the process rather than to a pool (admin and metrics ports, log level) for a new
 	// configuration: an error refuses the whole reload; otherwise exactly one of commit and rollback is called.
 	Prepare func(old, next *conf.Config) (commit, rollback func(), err error)
+	// Publish is told every event of the timeline, and when one begins. It must not block. nil = nobody is.
+	Publish func(status.Event)
 	// Commands are the names for the counters of report.Pool.Commands.
 	Commands []string
 	// Level gets and sets the log level.
@@ -118,6 +121,8 @@ type Controller struct {
 	stats      *report.Stats // of this round, nil until somebody asks
 	due        *time.Timer   // the next thing that happens by itself
 	overdue    bool          // the data plane refused the last snapshot
+	events     uint64        // that were numbered
+	sampled    time.Time     // the counters that events are compared with
 	accepting  complaint
 	applying   complaint
 

@@ -436,7 +436,7 @@ func TestRows(t *testing.T) {
 		if tot := c.Totals(); len(tot) != 2 || tot[0].Pool != "cache" || tot[0].LateReplies != 5 {
 			t.Errorf("totals: %+v", tot)
 		}
-		if p := c.Process(); p.Version != "test" || p.Serial != w.plane.current().Serial || len(p.Limits) != 13 || p.LogLevel != "INFO" {
+		if p := c.Process(); p.Version != "test" || p.Serial != w.plane.current().Serial || len(p.Limits) != 15 || p.LogLevel != "INFO" {
 			t.Errorf("process: %+v", p)
 		}
 		if err := c.Rotate("cache", "10.0.0.2", 26379); err != nil {

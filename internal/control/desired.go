@@ -35,6 +35,7 @@ func (c *Controller) settle(now time.Time) {
 	}
 	if !c.overdue {
 		c.served()
+		c.chronicle(now)
 	}
 	c.schedule(now)
 }

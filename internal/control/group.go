@@ -36,6 +36,7 @@ type group struct {
 	told       told
 	vouched    time.Time // what the data plane was told last
 	learned    learned
+	past       past
 
 	// Of a server in a fixed list:
 	failures     int       // without an answer in between

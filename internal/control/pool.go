@@ -40,6 +40,8 @@ type pool struct {
 	toldAdopted string
 	toldRefused string
 
+	timeline *timeline
+
 	patience time.Time // until then the sentinels may be expected to answer for the first time
 
 	state     string // of PROXY POOLS

@@ -121,12 +121,12 @@ func (c *Controller) form(next *conf.Config) (map[string]*pool, error) {
 // renew is a pool with another configuration: a copy in which what is known of its groups stays, unless they come from
 // elsewhere now.
 func renew(old *pool, cf *conf.Pool) *pool {
-	fresh := &pool{name: cf.Name, conf: cf, groups: map[string]*group{}, since: time.Now()}
+	fresh := &pool{name: cf.Name, conf: cf, groups: map[string]*group{}, since: time.Now(), timeline: &timeline{}}
 	switch {
 	case old == nil:
 		return fresh
 	case old.conf.Source() != cf.Source(), cf.Manager != nil && cf.Manager.Cluster != old.conf.Manager.Cluster:
-		fresh.toldState = old.toldState
+		fresh.toldState, fresh.timeline = old.toldState, old.timeline
 		return fresh
 	}
 	p := *old

@@ -89,7 +89,7 @@ func (p *pool) masterRow(g *group, st *report.Stats) status.Master {
 		Pool: p.name, Group: g.name, Master: g.master.Name, State: g.state, Cause: g.cause, Since: g.since,
 		Epoch: g.master.Epoch, Generation: g.master.Generation, Source: g.source,
 		Switches: g.switches, LastSwitch: g.switchedAt, SwitchTook: g.took, Authority: "none",
-		SessionLimit: p.conf.SessionLinks,
+		SessionLimit: p.conf.SessionLinks, SwitchesBy: maps.Clone(g.past.switches), FalseAlarms: g.past.falseAlarms,
 	}
 	if g.paused != nil {
 		row.State, row.Cause = "holding", g.paused.why
@@ -151,7 +151,7 @@ func (c *Controller) Sentinels(name string) (rows []status.Sentinel) {
 			for _, s := range p.sentinels.Sentinels() {
 				rows = append(rows, status.Sentinel{
 					Pool: p.name, Address: s.Address.String(), State: s.State.String(), Cause: s.Cause, Since: s.Since, Active: s.Active,
-					LastPong: s.LastPong, Missed: s.Missed, RTT: s.RTT, Rotations: s.Rotations, Tilt: s.Tilt,
+					LastPong: s.LastPong, Missed: s.Missed, RTT: s.RTT, Rotations: s.Rotations, Tilt: s.Tilt, Events: s.Events,
 				})
 			}
 		})
@@ -242,6 +242,9 @@ func (c *Controller) limits(st *report.Stats) []status.Limit {
 			status.Limit{Name: "pipeline", Unit: "bytes", Scope: scope + " each client", Max: set.Pipeline, Hits: s.Stalls},
 			status.Limit{Name: "databases", Unit: "databases", Scope: scope, Max: int64(set.Databases)},
 		)
+		if p.conf.Source() != conf.SourceServers {
+			rows = append(rows, p.timeline.limit(scope))
+		}
 		for _, g := range p.order {
 			gs := s.Groups[g.name]
 			if gs == nil {

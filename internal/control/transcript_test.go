@@ -28,6 +28,7 @@ import (
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
 //	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote] [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
+//	events [POOL [GROUP]] [count=N]    what was published, and the timeline
 //	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
 //
 // Texts have underscores for blanks.
@@ -137,6 +138,10 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		w.plane.set(words[0], words[1], func(g *report.Group) {
 			g.Inflight = number(pairs["inflight"], g.Inflight)
 			g.Answered = uint64(number(pairs["answered"], int(g.Answered)))
+			g.Waited = uint64(number(pairs["waited"], int(g.Waited)))
+			g.HeldMost = number(pairs["most"], g.HeldMost)
+			g.Unknown = uint64(number(pairs["unknown"], int(g.Unknown)))
+			g.Late = uint64(number(pairs["late"], int(g.Late)))
 		})
 	case "pass":
 		length, err := time.ParseDuration(words[0])
@@ -148,6 +153,8 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		w.setCommands(words[0], words[1:], pairs)
 	case "asked":
 		return w.questions()
+	case "events":
+		out = p.events(words, number(pairs["count"], 0))
 	case "rows":
 		out = p.rows()
 	default:
@@ -240,6 +247,8 @@ func groupView(t *testing.T, words []string) (g sentinelclient.GroupView) {
 			g.Cause = value
 		case "pinned":
 			g.Pinned = true
+		case "sign", "signed", "decided", "taken", "votes":
+			err = elect(&g.Election, key, value)
 		case "down-after":
 			g.DownAfter, err = time.ParseDuration(value)
 		default:

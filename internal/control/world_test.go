@@ -41,6 +41,8 @@ type world struct {
 	names     map[string]answer
 	lookups   int
 
+	published []string // events of the timeline
+
 	commands  map[string]table // by address; nil: nobody is asked
 	asked     []string         // whom, and as whom
 	asking    int
@@ -101,6 +103,7 @@ func (w *world) start(text string) error {
 			w.managers = append(w.managers, m)
 			return m
 		},
+		Publish: w.publish,
 		Resolve: w.resolve,
 		Load: func() (*conf.Config, error) {
 			w.mu.Lock()

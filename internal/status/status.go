@@ -28,29 +28,31 @@ type Pool struct {
 
 // Master is a row of PROXY MASTERS.
 type Master struct {
-	Pool       string
-	Group      string
-	Master     string // host:port, "" if there is none
-	State      string // up, resolving, verifying, suspect, holding, none
-	Cause      string
-	Since      time.Time // of State
-	VerifiedAt time.Time // last ROLE that said master
-	Epoch      uint64
-	Generation uint64
-	Source     string // sentinel, operator, file
-	Switches   uint64
-	LastSwitch time.Time
-	SwitchTook time.Duration // from the first sign to the snapshot applied
-	Authority  string        // who vouches for the master: sentinels, lease, replicas, no replica, operator; or lost; or none (no sentinel pool)
-	LeaseUntil time.Time
-	Held       int
-	HeldBytes  int64
-	OldestHeld time.Duration
-	Inflight   int
-	Links      int // server connections that are up
-	Requests   uint64
-	Retried    uint64
-	Failed     uint64
+	Pool        string
+	Group       string
+	Master      string // host:port, "" if there is none
+	State       string // up, resolving, verifying, suspect, holding, none
+	Cause       string
+	Since       time.Time // of State
+	VerifiedAt  time.Time // last ROLE that said master
+	Epoch       uint64
+	Generation  uint64
+	Source      string // sentinel, operator, file
+	Switches    uint64
+	SwitchesBy  map[string]uint64 // source; of those that are in the timeline or were
+	FalseAlarms uint64
+	LastSwitch  time.Time
+	SwitchTook  time.Duration // from the first sign to the snapshot applied
+	Authority   string        // who vouches for the master: sentinels, lease, replicas, no replica, operator; or lost; or none (no sentinel pool)
+	LeaseUntil  time.Time
+	Held        int
+	HeldBytes   int64
+	OldestHeld  time.Duration
+	Inflight    int
+	Links       int // server connections that are up
+	Requests    uint64
+	Retried     uint64
+	Failed      uint64
 
 	SessionLinks    int    // connections to it that belong to one client each
 	SessionIdle     int    // more such connections, which nobody has just now
@@ -88,6 +90,7 @@ type Sentinel struct {
 	RTT       time.Duration
 	Rotations int
 	Tilt      bool
+	Events    uint64 // messages that named a group of the pool
 }
 
 // Manager is a row of PROXY MANAGER.
@@ -103,6 +106,71 @@ type Manager struct {
 	Applied       uint64
 	LastHeartbeat time.Time
 	Rejected      uint64
+}
+
+// What an Event can be.
+const (
+	Holding           = "holding" // it is going on
+	Switched          = "switched"
+	FalseAlarm        = "false-alarm" // requests waited, and go on to the same master
+	GivenUp           = "given-up"    // a planned switch-over that was not done
+	AuthorityLost     = "authority-lost"
+	AuthorityRegained = "authority-regained"
+)
+
+// Who can be behind an Event.
+const (
+	BySentinel = "sentinel"
+	Early      = "early" // Sentinel, and taken before it was announced
+	Planned    = "planned"
+	Operator   = "operator"
+)
+
+// Sources are all of them.
+func Sources() []string { return []string{BySentinel, Early, Planned, Operator} }
+
+// Unseen is the time of a step that an Event did not have.
+const Unseen time.Duration = -1
+
+// Event is a row of PROXY EVENTS: what happened to the master of a group. Its times are from At, which is that of the first sign.
+type Event struct {
+	ID         uint64 // rises
+	Event      string
+	Pool       string
+	Group      string
+	At         time.Time
+	Source     string
+	Cause      string // the first sign
+	Old, New   string // New is empty if it stays
+	Epoch      uint64
+	Generation uint64
+
+	FailoverSign string        // by which a sentinel told of a failover, empty if none did
+	Sign         time.Duration // of that
+	Decided      time.Duration // the sentinels' votes name it
+	Verified     time.Duration // it said master in ROLE
+	Applied      time.Duration // every loop has it
+	Released     time.Duration // requests go to it; of AuthorityRegained how long it was lost
+
+	Held         uint64 // requests, in all
+	HeldMost     int    // at once
+	Retried      uint64
+	Unknown      uint64 // failed, and may have been executed
+	HoldFull     uint64 // failed: there was no room to wait
+	HoldTimeouts uint64 // failed: they waited too long
+	Timeouts     uint64 // failed: no reply in time
+	Late         uint64 // replies that were dropped
+	Repeats      uint64 // of the same false alarm, which are not shown
+
+	Votes []Vote
+}
+
+// Vote is what a sentinel said when the new master was taken.
+type Vote struct {
+	Sentinel string
+	Master   string // "" if it named none
+	Epoch    uint64
+	State    string // voted, or why that was no vote: unknown, tilt, torn, silent
 }
 
 // Route is a row of PROXY ROUTE.
