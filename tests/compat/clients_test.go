@@ -162,7 +162,7 @@ func startPool(t *testing.T, kind string) int {
 		servers[i] = fmt.Sprintf("%s:1 g%d", harness.StartRedis(t, harness.RedisOptions{}).Addr(), i+1)
 	}
 	c := harness.NewConfig(t)
-	addr := c.ServersPool("suite", servers, "hash_tag: \"{}\"")
+	addr := c.ServersPool("suite", servers, "hash_tag: \"{}\"", "timeout: 10s") // a suite runs a script for as long as Redis lets it hold up everybody, 5 s
 	harness.StartProxy(t, c).WaitUp("suite")
 	return port(addr)
 }
