@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"respgate/conf"
@@ -48,7 +49,10 @@ type group struct {
 }
 
 // pause is one operator's hold on a group, or the claim to one. Its identity tells it from a later one.
-type pause struct{ why string }
+type pause struct {
+	why    string
+	failed atomic.Pointer[string] // why it came to nothing, for the timeline
+}
 
 // told is what was logged of a group last, when every loop served it.
 type told struct {

@@ -27,7 +27,10 @@ type past struct {
 }
 
 // incident is an event in the making: from the first sign until requests are let go.
-type incident struct{ status.Event }
+type incident struct {
+	status.Event
+	planned *pause // by whom, nil if by nobody
+}
 
 // chronicle notes what has come of a round, now that every loop serves it.
 func (c *Controller) chronicle(round time.Time) {
@@ -118,7 +121,7 @@ func (c *Controller) begin(g *group, v sentinelclient.GroupView, round time.Time
 		}
 		cause = cmp.Or(v.Election.Sign, v.Cause, "another master was announced")
 	}
-	i := &incident{c.newEvent(g, status.Holding, at)}
+	i := &incident{Event: c.newEvent(g, status.Holding, at)}
 	i.Cause, i.Source = cause, sourceOf(g, v)
 	if holding {
 		c.publish(g.pool, i.Event)
@@ -140,7 +143,7 @@ func sourceOf(g *group, v sentinelclient.GroupView) string {
 // note takes what a view tells of a failover.
 func (i *incident) note(g *group, v sentinelclient.GroupView, round time.Time) {
 	if g.paused != nil {
-		i.Source = status.Planned
+		i.Source, i.planned = status.Planned, g.paused
 	}
 	if i.Sign < 0 && v.Failover != "" {
 		i.FailoverSign, i.Sign = v.Failover, i.until(round)
@@ -201,6 +204,9 @@ func (c *Controller) finish(g *group, now time.Time) {
 		h.switches[i.Source]++
 	case i.Source == status.Planned:
 		i.Event.Event = status.GivenUp
+		if why := i.planned.failed.Load(); why != nil {
+			i.Cause += ": " + *why
+		}
 	default:
 		i.Event.Event = status.FalseAlarm
 		h.falseAlarms++

@@ -68,6 +68,8 @@ func (c *Controller) failed(t *target, step string, err error) error {
 	if e := (*Error)(nil); step != "" && errors.As(err, &e) {
 		err = &Error{e.Code, step + ": " + e.Text}
 	}
+	text := err.Error()
+	t.mark.failed.Store(&text)
 	if !errors.Is(err, errStopped) {
 		c.log.Warn("planned switch-over failed", "pool", t.pool, "group", t.group, "master", t.old, "cause", err)
 	}
