@@ -15,9 +15,10 @@ import (
 // node is the control connection to one Redis node, owned by one goroutine: it
 // is asked now and then and stays open in between.
 type node struct {
-	addr  Address
-	conn  *respconn.Conn // nil when not connected
-	runID string         // of this connection
+	addr   Address
+	limits respconn.Limits // of its replies
+	conn   *respconn.Conn  // nil when not connected
+	runID  string          // of this connection
 }
 
 // question is what a node is asked with; the configuration may change between
@@ -104,7 +105,7 @@ func (n *node) connect(ctx context.Context, q question) (fresh bool, err error) 
 	if n.conn == nil {
 		dialing, cancel := within(ctx, connectTimeout)
 		defer cancel()
-		conn, err := respconn.Dial(dialing, "tcp", n.addr.String(), respconn.Limits{})
+		conn, err := respconn.Dial(dialing, "tcp", n.addr.String(), n.limits)
 		if err != nil {
 			return false, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ const (
 	// by themselves. The replies of what was paused there (-READONLY) are read
 	// meanwhile by the other proxies, which then follow the sentinels: a connection
 	// that is closed over an unread reply would turn it into an unknown outcome.
-	farewell = 2 * time.Second
+	farewell    = 2 * time.Second
+	longestList = 64 << 20 // bytes of CLIENT LIST
 )
 
 // Switchover is a planned switch of one group to one of its replicas:
@@ -132,18 +134,20 @@ func (s *Switchover) caughtUp(ctx context.Context, replica Address, upTo int64) 
 	defer a.close()
 	tick := time.NewTicker(catchUp)
 	defer tick.Stop()
+	lacks := errors.New("does not answer")
 	for {
-		have, err := offsetOf(ctx, a, "slave")
-		switch {
-		case err != nil:
+		switch have, err := offsetOf(ctx, a, "slave"); {
+		case err != nil && ctx.Err() == nil:
 			return fmt.Errorf("replica %w", err)
-		case have >= upTo:
+		case err == nil && have >= upTo:
 			return nil
+		case err == nil:
+			lacks = fmt.Errorf("lacks %d bytes of what clients were told is written: wait until it has caught up", upTo-have)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("replica %v lacks %d bytes of what clients were told is written: wait until it has caught up", replica, upTo-have)
+			return fmt.Errorf("replica %v %w", replica, lacks)
 		}
 	}
 }
@@ -328,7 +332,8 @@ func (s *Switchover) Close() {
 	}
 }
 
-// leave closes the clients of the old master.
+// leave closes the clients of the old master. Sentinels know, and to be without
+// their links for a second would only keep them from the next switch.
 func (s *Switchover) leave() {
 	defer s.end()
 	select {
@@ -336,12 +341,42 @@ func (s *Switchover) leave() {
 	case <-s.m.ctx.Done():
 		return
 	}
-	for _, kind := range []string{"normal", "pubsub"} { // its owner is among the second, and not needed any more
-		if _, err := s.master.must(s.m.ctx, "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"); err != nil {
+	a := askNode(s.master.addr, s.cfg)
+	defer a.close()
+	a.limits = respconn.Limits{Reply: longestList}
+	for _, kind := range []string{"normal", "pubsub"} { // the lock is among the second, and not needed any more
+		v, err := a.must(s.m.ctx, "CLIENT", "LIST", "TYPE", kind)
+		text, _ := v.Text()
+		for _, id := range strangers(text) {
+			if err == nil {
+				_, err = a.do(s.m.ctx, "CLIENT", "KILL", "ID", id, "SKIPME", "yes") // one that is gone is no error
+			}
+		}
+		if err != nil {
 			s.note("clients of the old master could not be told to look for the new one", slog.String("cause", err.Error()))
 			return
 		}
 	}
+}
+
+// strangers are the ids in CLIENT LIST of all but sentinels.
+func strangers(list string) (ids []string) {
+	for line := range strings.Lines(list) {
+		id, name := "", ""
+		for word := range strings.FieldsSeq(line) {
+			key, value, _ := strings.Cut(word, "=")
+			switch key {
+			case "id":
+				id = value
+			case "name":
+				name = value
+			}
+		}
+		if id != "" && !strings.HasPrefix(name, "sentinel-") {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (s *Switchover) end() {
