@@ -354,7 +354,7 @@ func (g *group) judge(now time.Time) {
 		g.becomeResolving(now, why)
 	case g.master.IsZero():
 		g.becomeVerifying(now, why)
-	case p != nil && c.Accept && !c.Settle && !(vetoed && g.suspicion == ""):
+	case p != nil && c.Accept && !c.Settle && !(p.verdict.denies() && g.suspicion == ""):
 		g.becomeVerifying(now, why)
 	case g.suspicion != "":
 		if c.Why != "" {
