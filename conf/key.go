@@ -77,7 +77,7 @@ func globalTable() []key {
 		{Name: "metrics.twemproxy_stats", typ: port(), Effect: Rebind,
 			Doc: "Port that answers with twemproxy's JSON of statistics, as its port 22222 does."},
 		{Name: "limits.max_clients", typ: integer(1, 1000000), Default: "10000", Effect: Live,
-			Doc: "Clients of all pools together; one more gets an error and is closed."},
+			Doc: "Clients of all pools together; one more gets an error and is closed. So does one that would take of the last quarter of the descriptors that the process may have (1,024 at the most): they are kept for servers, sentinels and the console."},
 		{Name: "limits.memory", typ: size(16*MB, 1024*GB), Default: "512mb", Effect: Live,
 			Doc: "Bytes of requests and replies in the proxy. When they are used up, clients that hold more than their share of it are not read from until there is room."},
 		{Name: "loops", typ: integer(0, 256), Default: "0", Effect: Restart,

@@ -39,6 +39,7 @@ type Engine struct {
 	sharedMu sync.Mutex
 	shared   map[[2]string]*groupShared // by pool and group
 
+	lastFile   int // the highest descriptor that a client gets
 	clients    atomic.Int64
 	lastClient atomic.Int64
 	memoryHits atomic.Uint64
@@ -64,7 +65,7 @@ func New(opts Options) (*Engine, error) {
 			opts.NewPoller = poller.NewHolding
 		}
 	}
-	e := &Engine{opts: opts, start: time.Now(), stopped: make(chan struct{}), listeners: map[listenKey]*listener{}, shared: map[[2]string]*groupShared{}}
+	e := &Engine{opts: opts, start: time.Now(), lastFile: lastClientFile(), stopped: make(chan struct{}), listeners: map[listenKey]*listener{}, shared: map[[2]string]*groupShared{}}
 	for i := range opts.Loops {
 		p, err := opts.NewPoller()
 		if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -168,6 +169,14 @@ func (ln *listener) admit(fd int) {
 		closeFD(fd)
 		return
 	}
+	if fd > e.lastFile {
+		// The lowest free number is taken: nearly all are in use, and the rest is not for clients.
+		p.reject("descriptors")
+		_, _ = writeFD(fd, maxClients)
+		closeFD(fd)
+		e.observe(Event{Kind: EventAcceptFailed, Pool: ln.pool, Cause: "the descriptors that are left are for servers, sentinels and the console"})
+		return
+	}
 	id := e.lastClient.Add(1)
 	if limit := l.snap.Limits.MaxClients; e.clients.Add(1) > int64(limit) && limit > 0 {
 		e.clientHits.Add(1)
@@ -202,6 +211,17 @@ func (l *loop) admitted(fd int, pool string, id int64) {
 		c.replyError("ERR respgate: " + p.topo.Reason)
 		c.finish()
 	}
+}
+
+// lastClientFile is the highest descriptor that a client gets: a quarter of those that the process may have, 1,024 at the
+// most, are kept for servers, sentinels and the console, or a crowd of clients could keep a failover from being followed.
+func lastClientFile() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	files := uint64(limit.Cur)
+	return int(min(files-min(files/4, 1024), math.MaxInt32)) - 1
 }
 
 // reject counts a connection that was refused.
