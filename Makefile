@@ -11,8 +11,10 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 UNIT  := $$(go list ./... | grep -v '^respgate/tests/')
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 1
+SOAK ?= 10m
+SEED ?= 0
 
-.PHONY: run build test test-compat differential check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e staticcheck vulncheck
+.PHONY: run build test test-compat differential check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e failover soak staticcheck vulncheck
 
 ## run: a lab on loopback (two groups, three sentinels, a manager, one proxy) in the foreground; Ctrl-C ends all of it
 run:
@@ -26,7 +28,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
 
 ## test: every check and every test; then a short comparison with nutcracker, which only reports
-test: deps format vet portable staticcheck unit plain e2e
+test: deps format vet portable staticcheck unit plain e2e failover
 	@echo 'all checks and tests passed'
 	@$(MAKE) --no-print-directory report
 
@@ -38,6 +40,10 @@ test-compat: deps
 ## differential: generated commands on plain Redis and through the proxy; ARGS='-soak 30m' compares for longer, ARGS='-seed N' repeats
 differential: deps
 	go test -count=1 -timeout 2h ./tests/differential -args $(ARGS)
+
+## soak: every fault of the matrix, the long ones too, then a random one every few seconds for SOAK (10m); SEED=n repeats an order
+soak: deps
+	go test -v -count=1 -timeout 24h ./tests/failover -args -soak $(SOAK) -seed $(SEED)
 
 ## check: format, vet, staticcheck, the race detector, known vulnerabilities
 check: deps format vet portable staticcheck unit vulncheck
@@ -100,3 +106,7 @@ plain:
 e2e:
 	go test -count=1 -timeout 10m ./tests/e2e/...
 	RESPGATE_RACE=1 go test -count=1 -timeout 15m ./tests/e2e/...
+
+# The fault matrix, without its long half: that is `make soak`.
+failover:
+	go test -count=1 -timeout 10m ./tests/failover

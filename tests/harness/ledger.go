@@ -24,6 +24,7 @@ type LedgerOptions struct {
 	Route    func(keys []string) []string // the group of each key, as the proxy says
 	Workers  int                          // connections per group; 4
 	Interval time.Duration                // between two requests of one connection; 5ms
+	Keys     string                       // how keys begin, so that two ledgers of one pool have none in common; "w"
 }
 
 // Ledger is a load that keeps books: what was acknowledged, what failed and how, and for how long nothing succeeded.
@@ -89,6 +90,9 @@ func StartLedger(t testing.TB, o LedgerOptions) *Ledger {
 	if o.Interval == 0 {
 		o.Interval = 5 * time.Millisecond
 	}
+	if o.Keys == "" {
+		o.Keys = "w"
+	}
 	l := &Ledger{options: o, t: t, stop: make(chan struct{}), groups: map[string]*groupBook{}}
 	now := time.Now()
 	for _, g := range o.Groups {
@@ -108,7 +112,7 @@ func (l *Ledger) tags() []string {
 	l.t.Helper()
 	var candidates []string
 	for i := range 400 {
-		candidates = append(candidates, "{"+Scatter("w", i)+"}")
+		candidates = append(candidates, "{"+Scatter(l.options.Keys, i)+"}")
 	}
 	free := map[string][]string{}
 	for i, g := range l.options.Route(candidates) {

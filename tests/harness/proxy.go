@@ -30,12 +30,23 @@ func StartProxy(t testing.TB, c *Config) *Proxy {
 // StartProxyText does the same with a file that the configuration does not say all of.
 func StartProxyText(t testing.TB, c *Config, text string) *Proxy {
 	t.Helper()
+	return startProxy(t, c, text, Program(t, "respgate"))
+}
+
+// StartProxyWithFiles starts one that may have so many descriptors.
+func StartProxyWithFiles(t testing.TB, c *Config, files int) *Proxy {
+	t.Helper()
+	return startProxy(t, c, c.String(), "/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files), Program(t, "respgate"))
+}
+
+func startProxy(t testing.TB, c *Config, text string, program ...string) *Proxy {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "respgate.yml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &Proxy{File: file, Config: c, t: t}
-	p.Process = start(t, "respgate", Program(t, "respgate"), "-c", file)
+	p.Process = start(t, "respgate", append(program, "-c", file)...)
 	t.Cleanup(p.leave)
 	p.waitAdmin()
 	return p

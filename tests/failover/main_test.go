@@ -1,0 +1,282 @@
+// Package failover holds the fault matrix: each fault that the proxy has to live through is a test, TestFault01 to
+// TestFault68, on real processes, under a load that keeps books. Where the fault is a sentinel that lies, the sentinels
+// are the harness' own and the servers are real.
+//
+//	go test ./tests/failover                              the quick faults
+//	go test ./tests/failover -args -soak 10m [-seed N]    all of them, and then a random one every few seconds
+package failover
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"respgate/tests/harness"
+)
+
+var (
+	soakFlag = flag.Duration("soak", 0, "run the long faults as well, and TestSoak for so long")
+	seedFlag = flag.Uint64("seed", 0, "of TestSoak: the order of its faults; 0 takes one and prints it")
+)
+
+// long are the tests that belong to the soak only. -run names them all the same.
+var long = []string{"TestFault10", "TestSoak"}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	named := false
+	flag.Visit(func(f *flag.Flag) { named = named || f.Name == "test.run" || f.Name == "test.skip" })
+	if *soakFlag == 0 && !named {
+		if err := flag.Set("test.skip", "^("+strings.Join(long, "|")+")"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+	}
+	harness.Main(m)
+}
+
+// stack starts a fleet and a proxy with one pool, "cache", over it, and waits until it serves and watches.
+func stack(t *testing.T, o harness.FleetOptions, lines ...string) (*harness.Fleet, *harness.Proxy) {
+	t.Helper()
+	f := harness.StartFleet(t, o)
+	return f, proxyOf(t, f, lines...)
+}
+
+func proxyOf(t *testing.T, f *harness.Fleet, lines ...string) *harness.Proxy {
+	t.Helper()
+	c := harness.NewConfig(t)
+	c.SentinelPool("cache", f, lines...)
+	p := harness.StartProxy(t, c)
+	p.WaitUp("cache")
+	p.WaitWatching("cache")
+	return p
+}
+
+// stage is a proxy whose sentinels say what a test lets them say; its servers are real.
+type stage struct {
+	t       *testing.T
+	groups  []string
+	fakes   []*harness.FakeSentinel
+	servers map[string]*harness.Redis
+	proxy   *harness.Proxy
+}
+
+// setStage starts a server for each group, three sentinels that name them with epoch 1, and a proxy with the pool
+// "cache", and waits until it serves.
+func setStage(t *testing.T, groups []string, lines ...string) *stage {
+	t.Helper()
+	s := newStage(t, groups)
+	s.open(s.sentinels(), lines...)
+	s.proxy.WaitUp("cache")
+	s.proxy.WaitWatching("cache")
+	return s
+}
+
+func newStage(t *testing.T, groups []string) *stage {
+	t.Helper()
+	s := &stage{t: t, groups: groups, servers: map[string]*harness.Redis{}}
+	for _, g := range groups {
+		s.servers[g] = harness.StartRedis(t, harness.RedisOptions{})
+	}
+	for range 3 {
+		fake := harness.StartFakeSentinel(t, 2)
+		for g, r := range s.servers {
+			fake.Name(g, "127.0.0.1", r.Port, 1)
+		}
+		s.fakes = append(s.fakes, fake)
+	}
+	return s
+}
+
+func (s *stage) sentinels() []string {
+	var addrs []string
+	for _, fake := range s.fakes {
+		addrs = append(addrs, fake.Addr())
+	}
+	return addrs
+}
+
+// open starts the proxy, over these sentinels.
+func (s *stage) open(sentinels []string, lines ...string) {
+	s.t.Helper()
+	c := harness.NewConfig(s.t)
+	c.Pool("cache", append(harness.SentinelLines(s.groups, sentinels, harness.FleetOptions{}), lines...)...)
+	s.proxy = harness.StartProxy(s.t, c)
+}
+
+// announce lets every sentinel name the address, and say so.
+func (s *stage) announce(group, host string, port, epoch int) {
+	for _, fake := range s.fakes {
+		fake.Switch(group, host, port, epoch)
+	}
+}
+
+func (s *stage) load(change ...func(*harness.LedgerOptions)) *harness.Ledger {
+	s.t.Helper()
+	o := harness.LedgerOptions{Addr: s.addr(), Groups: s.groups, Route: s.proxy.Route("cache")}
+	for _, f := range change {
+		f(&o)
+	}
+	return harness.StartLedger(s.t, o)
+}
+
+func (s *stage) addr() string { return s.proxy.Config.Addr("cache") }
+
+// row is the group's row on the console.
+func (s *stage) row(group string) map[string]string {
+	s.t.Helper()
+	return s.proxy.Master("cache", group)
+}
+
+// dial opens a connection that is closed when the test ends.
+func dial(t *testing.T, addr string) *harness.Conn {
+	t.Helper()
+	c, err := harness.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// want sends a request and compares the reply's text.
+func want(t *testing.T, c *harness.Conn, text string, args ...string) {
+	t.Helper()
+	got, err := c.Do(args...)
+	if err != nil {
+		t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	if got.Text() != text {
+		t.Errorf("%s: %q, want %q", strings.Join(args, " "), got.Text(), text)
+	}
+}
+
+// wantError sends a request that has to fail with a text that has each part in it.
+func wantError(t *testing.T, c *harness.Conn, parts []string, args ...string) {
+	t.Helper()
+	got, err := c.Do(args...)
+	if err != nil {
+		t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	for _, part := range parts {
+		if got.Kind != '-' || !strings.Contains(got.Str, part) {
+			t.Errorf("%s: %q, want an error with %q", strings.Join(args, " "), got.Text(), part)
+		}
+	}
+}
+
+// waitError asks again until the request fails with a text that has the part in it.
+func waitError(t *testing.T, c *harness.Conn, part string, args ...string) {
+	t.Helper()
+	harness.Eventually(t, 2*harness.Patience, fmt.Sprintf("an error with %q", part), func() error {
+		got, err := c.Do(args...)
+		if err == nil && (got.Kind != '-' || !strings.Contains(got.Str, part)) {
+			err = errors.New(got.Text())
+		}
+		return err
+	})
+}
+
+// waitReply asks again until the request is answered so.
+func waitReply(t *testing.T, c *harness.Conn, text string, args ...string) {
+	t.Helper()
+	harness.Eventually(t, 2*harness.Patience, fmt.Sprintf("%s is answered %q", strings.Join(args, " "), text), func() error {
+		got, err := c.Do(args...)
+		if err == nil && got.Text() != text {
+			err = errors.New(got.Text())
+		}
+		return err
+	})
+}
+
+// keyIn finds a key of the group.
+func keyIn(t *testing.T, p *harness.Proxy, group string) string {
+	t.Helper()
+	var keys []string
+	for i := range 200 {
+		keys = append(keys, harness.Scatter("k:", i))
+	}
+	for i, g := range p.Route("cache")(keys) {
+		if g == group {
+			return keys[i]
+		}
+	}
+	t.Fatalf("none of 200 keys goes to group %s", group)
+	return ""
+}
+
+// untouched fails the test for each group (none: all) whose load saw anything at all of the fault.
+func untouched(t *testing.T, reports []harness.GroupReport, groups ...string) {
+	t.Helper()
+	for _, r := range reports {
+		if len(groups) > 0 && !slices.Contains(groups, r.Group) {
+			continue
+		}
+		sound(t, r, 0)
+		if r.Requests == 0 {
+			t.Errorf("group %s: no request succeeded", r.Group)
+		}
+	}
+}
+
+// sound allows so many errors, and nothing else: no reply that belongs to another request, nothing lost, stale or twice.
+func sound(t *testing.T, r harness.GroupReport, failed int) {
+	t.Helper()
+	if r.Failed() > failed || r.Lost > 0 || r.Duplicates > 0 || r.Stale > 0 || r.Wrong > 0 {
+		t.Errorf("at most %d errors may come of this, and nothing else: %v", failed, r)
+	}
+}
+
+// crashed is sound for a group whose master was killed: what it had acknowledged in that moment, and not yet sent to its
+// replica, is gone, one write a connection at the most. No proxy can help that.
+func crashed(t *testing.T, r harness.GroupReport) {
+	t.Helper()
+	const connections = 4
+	if r.Failed() > connections || r.Lost > connections || r.Stale > connections || r.Duplicates > 0 || r.Wrong > 0 {
+		t.Errorf("only what was in flight may fail or be lost: %v", r)
+	}
+}
+
+// waitRole waits until the server says it is that.
+func waitRole(t *testing.T, r *harness.Redis, role string) {
+	t.Helper()
+	harness.Eventually(t, 2*harness.Patience, r.Addr()+" is made a "+role, func() error {
+		now, err := r.Role()
+		if err == nil && now != role {
+			err = fmt.Errorf("it is a %s", now)
+		}
+		return err
+	})
+}
+
+// stat is a number of the server's INFO.
+func stat(t *testing.T, r *harness.Redis, section, name string) int {
+	t.Helper()
+	for line := range strings.Lines(r.Must("INFO", section).Str) {
+		n := 0
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			if _, err := fmt.Sscan(rest, &n); err != nil {
+				t.Fatalf("INFO %s: %q: %v", section, line, err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("INFO %s of %s has no %s", section, r.Name, name)
+	return 0
+}
+
+// lasts waits until so much time has gone by since then: for faults that are a length of time.
+func lasts(t *testing.T, since time.Time, d time.Duration) {
+	t.Helper()
+	harness.Eventually(t, d+harness.Patience, fmt.Sprintf("%v have gone by", d), func() error {
+		if left := d - time.Since(since); left > 0 {
+			return fmt.Errorf("%v left", left)
+		}
+		return nil
+	})
+}

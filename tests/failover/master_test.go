@@ -1,0 +1,253 @@
+package failover
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"respgate/tests/harness"
+)
+
+// quickly is a fleet that fails over soon.
+func quickly(groups ...string) harness.FleetOptions {
+	return harness.FleetOptions{Groups: groups, DownAfter: 1500 * time.Millisecond}
+}
+
+// patiently is one that does not, whatever a busy machine does to it.
+func patiently(groups ...string) harness.FleetOptions {
+	return harness.FleetOptions{Groups: groups, DownAfter: time.Minute}
+}
+
+// TestFault01MasterKilled is the reason the proxy exists: a master dies under load, its group's requests wait, its
+// replica takes over, nobody touches anything. The other group must not notice.
+func TestFault01MasterKilled(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, quickly("g1", "g2"), "hold: { timeout: 15s }")
+	l := p.Load("cache", f)
+	l.Progress(200)
+	old := f.Group("g1").Master
+	began := time.Now()
+	old.Kill()
+	fresh := f.WaitMaster("g1", old)
+	p.WaitMaster("cache", "g1", fresh.Addr())
+	l.Progress(200)
+	t.Logf("kill -9 of g1's master %s: %s serves, load resumed after %v (down-after 1.5s)", old.Addr(), fresh.Addr(), time.Since(began).Round(time.Millisecond))
+
+	reports := l.Finish(f.Masters())
+	untouched(t, reports, "g2")
+	crashed(t, reports[0])
+	if g1 := reports[0]; g1.Outage > 12*time.Second {
+		t.Errorf("the outage of g1 was %v, want less than down-after + 10s", g1.Outage)
+	}
+	if m := p.Master("cache", "g1"); m["switches"] != "1" || m["source"] != "sentinel" {
+		t.Errorf("console: switches %s, source %s; want 1, sentinel", m["switches"], m["source"])
+	}
+}
+
+// TestFault02SlowReplica has the leader of the failover wait for a replica whose transfer does not begin: it publishes
+// +switch-master only after the failover's time is over, and the proxy must not wait for that.
+func TestFault02SlowReplica(t *testing.T) {
+	t.Parallel()
+	o := quickly("g1")
+	o.Replicas, o.FailoverTimeout = 2, 3*time.Minute
+	f, p := stack(t, o, "hold: { timeout: 15s }")
+	// Without a history in common, the second replica needs a whole transfer from the first, which puts it off.
+	for _, r := range f.Groups[0].Replicas {
+		r.Must("DEBUG", "CHANGE-REPL-ID")
+		r.Must("CONFIG", "SET", "repl-diskless-sync", "yes", "repl-diskless-sync-delay", "600")
+	}
+	l := p.Load("cache", f)
+	l.Progress(100)
+	old := f.Group("g1").Master
+	old.Kill()
+	fresh := f.WaitMaster("g1", old)
+	p.WaitMaster("cache", "g1", fresh.Addr())
+	l.Progress(100)
+	waiting := 0
+	for _, s := range f.Sentinels {
+		if log := s.Log(); strings.Contains(log, "+elected-leader") && !strings.Contains(log, "+switch-master") {
+			waiting++
+		}
+	}
+	if waiting != 1 {
+		t.Errorf("%d sentinels lead a failover and have not announced it yet, want one", waiting)
+	}
+	crashed(t, l.Finish(f.Masters())[0])
+}
+
+// TestFault03MasterStopsShortly stops a master for less than down-after: nobody is promoted, and nothing is executed twice.
+func TestFault03MasterStopsShortly(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, patiently("g1", "g2"), "timeout: 500ms", "hold: { timeout: 30s }")
+	l := p.Load("cache", f)
+	l.Progress(100)
+	m := f.Group("g1").Master
+	m.Freeze()
+	harness.Eventually(t, harness.Patience, "requests time out", func() error {
+		if len(l.Failures("g1")) == 0 {
+			return errors.New("none so far")
+		}
+		return nil
+	})
+	m.Thaw()
+	l.Progress(200)
+	reports := l.Finish(f.Masters())
+	untouched(t, reports, "g2")
+	sound(t, reports[0], 12) // the request of each connection, and what it sent before the group was suspect
+	if row := p.Master("cache", "g1"); row["switches"] != "0" || row["master"] != m.Addr() {
+		t.Errorf("console: %v, want no switch", row)
+	}
+}
+
+// TestFault04MasterStops stops a master for longer than down-after, without closing anything: connections look alive and
+// answer nothing. When it goes on, late replies arrive, and for seconds it says that it is a master.
+func TestFault04MasterStops(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, quickly("g1", "g2"), "timeout: 1s", "hold: { timeout: 15s }")
+	l := p.Load("cache", f)
+	l.Progress(100)
+	old := f.Group("g1").Master
+	old.Freeze()
+	fresh := f.WaitMaster("g1", old)
+	p.WaitMaster("cache", "g1", fresh.Addr())
+	l.Progress(100)
+	old.Thaw()
+	waitRole(t, old, "slave")
+	l.Progress(100)
+	reports := l.Finish(f.Masters())
+	untouched(t, reports, "g2")
+	sound(t, reports[0], 8)
+	// What was in its kernel it may have executed; whatever came later would have been refused, or lost.
+	if errs := old.Must("INFO", "errorstats").Str; strings.Contains(errs, "READONLY") {
+		t.Errorf("a write was sent to the old master after the switch:\n%s", errs)
+	}
+}
+
+// TestFault05OldMasterReturns lets a killed master come back: for some seconds it says it is a master, and no byte of a
+// client may reach it, not even through a proxy that was started just then.
+func TestFault05OldMasterReturns(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, quickly("g1"))
+	old := f.Group("g1").Master
+	old.Kill()
+	fresh := f.WaitMaster("g1", old)
+	p.WaitMaster("cache", "g1", fresh.Addr())
+	l := p.Load("cache", f)
+	l.Progress(100)
+	old.Restart()
+
+	second := proxyOf(t, f)
+	second.WaitMaster("cache", "g1", fresh.Addr())
+	want(t, dial(t, second.Config.Addr("cache")), "OK", "SET", "from-the-second", "1")
+	l.Progress(100)
+	waitRole(t, old, "slave")
+	l.Progress(100)
+	untouched(t, l.Finish(f.Masters()))
+	if got := fresh.Must("GET", "from-the-second"); got.Text() != "1" {
+		t.Errorf("the write through the second proxy: %s", got.Text())
+	}
+}
+
+// TestFault06MasterTerminated stops a master as an init system does: it waits for its replicas, so nothing is lost.
+func TestFault06MasterTerminated(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, quickly("g1", "g2"), "hold: { timeout: 15s }")
+	l := p.Load("cache", f)
+	l.Progress(100)
+	old := f.Group("g1").Master
+	if _, err := old.Terminate(harness.Patience); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())
+	l.Progress(100)
+	reports := l.Finish(f.Masters())
+	untouched(t, reports, "g2")
+	sound(t, reports[0], 4)
+}
+
+// TestFault07MasterLoads restarts a master that has much to read from its disk, within down-after: -LOADING is a reason
+// to wait, and no failover.
+func TestFault07MasterLoads(t *testing.T) {
+	t.Parallel()
+	o := patiently("g1")
+	o.RedisConfig = []string{"key-load-delay 300", "loading-process-events-interval-bytes 1024"}
+	f := harness.StartFleet(t, o)
+	c := harness.NewConfig(t)
+	c.SentinelPool("cache", f, "hold: { timeout: 30s }")
+	c.SentinelPool("brief", f, "hold: { timeout: 200ms }")
+	p := harness.StartProxy(t, c)
+	p.WaitUp("cache", "brief")
+	m := f.Group("g1").Master
+	m.Must("DEBUG", "POPULATE", "10000")
+	m.Must("SET", "kept", "1")
+	m.Must("SAVE")
+	m.Kill()
+	l := p.Load("cache", f)
+	conn, brief := dial(t, c.Addr("cache")), dial(t, c.Addr("brief"))
+	refused := make(chan error, 1)
+	go func() {
+		refused <- harness.Poll(harness.Patience, func() error {
+			r, err := brief.Do("GET", "kept")
+			if err == nil && (r.Kind != '-' || !strings.Contains(r.Str, "loading")) {
+				err = errors.New(r.Text())
+			}
+			return err
+		})
+	}()
+	m.Restart()
+	if err := <-refused; err != nil {
+		t.Errorf("no clear error while the master loads: %v", err)
+	}
+	want(t, conn, "1", "GET", "kept")
+	l.Progress(100)
+	untouched(t, l.Finish(f.Masters()))
+	if row := p.Master("cache", "g1"); row["switches"] != "0" {
+		t.Errorf("console: %v, want no switch", row)
+	}
+}
+
+// TestFault08MasterRestartsEmpty restarts a master that keeps nothing, within down-after. It is the master still, and the
+// log says what happened.
+func TestFault08MasterRestartsEmpty(t *testing.T) {
+	t.Parallel()
+	s := setStage(t, []string{"g1", "g2"}, "hold: { timeout: 30s }")
+	near := s.load(func(o *harness.LedgerOptions) { o.Groups = s.groups })
+	near.Progress(50)
+	conn := dial(t, s.addr())
+	key := keyIn(t, s.proxy, "g1")
+	want(t, conn, "OK", "SET", key, "before")
+	s.servers["g1"].Kill()
+	s.servers["g1"].Restart()
+	want(t, conn, "(nil)", "GET", key)
+	s.proxy.WaitLog("master was restarted")
+	near.Progress(50)
+	untouched(t, near.Finish(s.servers)[1:])
+	if row := s.row("g1"); row["state"] != "up" || row["switches"] != "0" {
+		t.Errorf("console: %v, want it up, without a switch", row)
+	}
+}
+
+// failed counts the errors so far whose text has the part.
+func failed(l *harness.Ledger, group, part string) int {
+	n := 0
+	for text, count := range l.Failures(group) {
+		if strings.Contains(text, part) {
+			n += count
+		}
+	}
+	return n
+}
+
+// waitFailed waits for so many more of them.
+func waitFailed(t *testing.T, l *harness.Ledger, group, part string, more int) {
+	t.Helper()
+	before := failed(l, group, part)
+	harness.Eventually(t, harness.Patience, fmt.Sprintf("%d errors with %q", more, part), func() error {
+		if now := failed(l, group, part); now < before+more {
+			return fmt.Errorf("%d so far: %v", now-before, l.Failures(group))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,88 @@
+package failover
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"respgate/tests/harness"
+)
+
+// TestFault30MinorityPartition leaves the proxy with one sentinel and the old master, while the others elect its replica:
+// writes are fenced when the lease ends, and when the network is back there is one switch.
+func TestFault30MinorityPartition(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, []string{"g1"})
+	old := s.servers["g1"]
+	replica := harness.StartRedis(t, harness.RedisOptions{ReplicaOf: old})
+	var fronts []*harness.FaultProxy
+	sentinels := []string{s.fakes[0].Addr()}
+	for _, fake := range s.fakes {
+		fake.Name("g1", "127.0.0.1", old.Port, 1, replica.Addr())
+	}
+	for _, fake := range s.fakes[1:] {
+		front := harness.StartFault(t, fake.Addr())
+		fronts, sentinels = append(fronts, front), append(sentinels, front.Addr())
+	}
+	s.open(sentinels, "on_authority_lost: fence", "sentinel_heartbeat: 300ms", "hold: { timeout: 500ms }")
+	s.proxy.WaitMaster("cache", "g1", old.Addr())
+	s.proxy.WaitWatching("cache")
+	conn := dial(t, s.addr())
+	want(t, conn, "OK", "SET", "before", "1")
+	harness.Eventually(t, harness.Patience, "the replica has it", func() error {
+		if r, err := replica.Ask("GET", "before"); err != nil || r.Text() != "1" {
+			return fmt.Errorf("%s, %v", r.Text(), err)
+		}
+		return nil
+	})
+
+	for _, front := range fronts {
+		front.Blackhole()
+	}
+	replica.Must("REPLICAOF", "NO", "ONE") // the other side elects it
+	for _, fake := range s.fakes[1:] {
+		fake.Name("g1", "127.0.0.1", replica.Port, 2, old.Addr())
+	}
+	waitError(t, conn, "respgate: ", "SET", "fenced", "1")
+	want(t, conn, "1", "GET", "before")
+	if row := s.row("g1"); row["switches"] != "0" {
+		t.Errorf("switched within the minority: %v", row)
+	}
+
+	for _, front := range fronts {
+		front.Heal()
+		front.Cut(true)
+	}
+	s.proxy.WaitMaster("cache", "g1", replica.Addr())
+	waitReply(t, conn, "OK", "SET", "after", "1")
+	want(t, conn, "1", "GET", "before")
+	if got := replica.Must("GET", "after"); got.Text() != "1" {
+		t.Errorf("the write after the switch: %s", got.Text())
+	}
+	if row := s.row("g1"); row["switches"] != "1" {
+		t.Errorf("%s switches, want one: %v", row["switches"], row)
+	}
+}
+
+// TestFault62ProxyStops stops the proxy while its group is failed over by hand: the old master lives, and would take
+// what the proxy sends when it goes on. Nothing may be sent before somebody has vouched again.
+func TestFault62ProxyStops(t *testing.T) {
+	t.Parallel()
+	f, p := stack(t, quickly("g1"), "hold: { timeout: 15s }")
+	stopped := 3 * time.Second // twice the lease
+	if *soakFlag > 0 {
+		stopped = time.Minute
+	}
+	l := p.Load("cache", f)
+	l.Progress(100)
+	old := f.Group("g1").Master
+	began := time.Now()
+	p.Freeze()
+	f.Failover("g1")
+	fresh := f.WaitMaster("g1", old)
+	lasts(t, began, stopped)
+	p.Thaw()
+	p.WaitMaster("cache", "g1", fresh.Addr())
+	l.Progress(100)
+	sound(t, l.Finish(f.Masters())[0], 4) // what was in flight when it was stopped
+}
