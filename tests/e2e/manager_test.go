@@ -95,57 +95,6 @@ func waitVersion(t *testing.T, p *harness.Proxy, pool, version string) {
 	})
 }
 
-// TestManagerGone starts a proxy that never heard its manager, then one that did: the first serves as soon as the
-// manager is there, the second at once, from what it kept on disk.
-func TestManagerGone(t *testing.T) {
-	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}})
-	m := harness.StartManager(t, map[string]harness.Cluster{
-		"sessions": {Version: 5, Groups: f.GroupNames(), Sentinels: f.SentinelAddrs()},
-	})
-	m.Kill()
-	c := harness.NewConfig(t)
-	addr := c.ManagerPool("sessions", "sessions", []string{m.Addr})
-	p := harness.StartProxy(t, c)
-	wantPrefix(t, dial(t, addr), "-ERR respgate: ", "SET", "a", "1")
-	if state := p.Pool("sessions")["state"]; state == "up" {
-		t.Error("the pool says it is up and knows no group")
-	}
-
-	m.Restart()
-	p.WaitUp("sessions")
-	conn := dial(t, addr)
-	want(t, conn, "OK", "SET", "a", "1")
-	waitApplied(t, p, "sessions", "5")
-
-	// The manager dies while the proxy runs: nothing changes.
-	m.Kill()
-	want(t, conn, "1", "GET", "a")
-	if code, err := p.Terminate(harness.Patience); err != nil || code != 0 {
-		t.Fatalf("SIGTERM: exit code %d, %v", code, err)
-	}
-	// And the proxy starts without it.
-	p.Restart()
-	p.WaitUp("sessions")
-	want(t, dial(t, addr), "1", "GET", "a")
-	if row := p.Pool("sessions"); row["version"] != "5" {
-		t.Errorf("version %s from disk, want 5", row["version"])
-	}
-}
-
-func waitApplied(t *testing.T, p *harness.Proxy, pool, version string) {
-	t.Helper()
-	harness.Eventually(t, harness.Patience, "version "+version+" is applied", func() error {
-		rows := p.Rows("PROXY", "MANAGER", pool)
-		for _, row := range rows {
-			if row["applied-version"] == version {
-				return nil
-			}
-		}
-		return fmt.Errorf("%v", rows)
-	})
-}
-
 // TestSecondManager kills the manager in use: the other one is heard.
 func TestSecondManager(t *testing.T) {
 	t.Parallel()
