@@ -111,6 +111,8 @@ type standing struct {
 	Refused  func(Address) bool // ROLE, or the dial, has just refused that node
 }
 
+func (s standing) refused(a Address) bool { return s.Refused != nil && s.Refused(a) }
+
 // choice is what a tally means for a standing.
 type choice struct {
 	Target candidate // whose ROLE is to be asked; zero if nobody is named
@@ -134,7 +136,8 @@ type choice struct {
 //     of now is known: one sentinel can be wrong for ever, or be one of another
 //     deployment, and an honest one is joined by the others within their hello
 //     period (2 s). It is taken early if the master of now is gone and had it
-//     among its replicas; with no master yet, if nobody contradicts for a while.
+//     among its replicas, unless a majority names a third one that does not
+//     refuse; with no master yet, if nobody contradicts for a while.
 //   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
 //     again) needs a majority, and to stay: right after an election the majority
 //     is behind for a moment.
@@ -179,13 +182,14 @@ func choose(t tally, s standing) choice {
 	contested := ""
 	if !top.Backed {
 		contested = fmt.Sprintf("contested: %d of %d sentinels name %v at epoch %d", top.Votes, t.Configured, top.Address, top.Epoch)
+		other := backed != nil && backed.Address != s.Master // a majority has moved on as well, to somebody else
 		early := !s.Healthy && top.Epoch > s.Epoch && slices.Contains(s.Replicas, top.Address)
 		switch {
-		case early:
+		case early && (!other || s.refused(backed.Address)):
 			return choice{Target: top, Epoch: s.Epoch, Accept: true, Why: contested}
 		case s.Master.IsZero() && backed == nil:
 			return choice{Target: top, Epoch: top.Epoch, Accept: true, Settle: true, Why: contested}
-		case backed == nil, backed.Address == s.Master:
+		case !other:
 			return choice{Target: top, Why: contested}
 		}
 		top = *backed
@@ -215,7 +219,7 @@ func (t tally) tied(s standing) *candidate {
 		if c.Address == s.Master && s.Healthy {
 			return c
 		}
-		gone := c.Address == s.Master || s.Refused != nil && s.Refused(c.Address)
+		gone := c.Address == s.Master || s.refused(c.Address)
 		if found == nil && !gone {
 			found = c
 		}

@@ -18,19 +18,19 @@ import (
 //	          that is followed as always
 //
 // It is still Sentinel's decision: without a sign of a sentinel that has a vote
-// nobody is asked. What says master must have been a replica until then, for an
-// old master that comes back says so too.
+// nobody is asked. What says master must have said that it is a replica after the
+// sign, for an old master that comes back says master, too.
 
 const (
 	scoutInterval = 15 * time.Millisecond // between two questions to a replica
 	maxScouts     = 8                     // replicas that are asked, so that dials have a bound
-	maxReigned    = 16                    // former masters that are remembered
 )
 
 // sign is what one sentinel has told of the failover that is under way.
 type sign struct {
 	link linkID
 	node Address // the replica that it has chosen, zero if it did not say so
+	at   time.Time
 }
 
 // scout is the link to a replica that may be promoted.
@@ -41,10 +41,9 @@ type scout struct {
 
 // early is what follows a failover before it is announced.
 type early struct {
-	signs   []sign
-	known   []Address // the master's replicas when the first sign came
-	scouts  []*scout
-	reigned []Address // former masters, the latest last
+	signs  []sign
+	known  []Address // the master's replicas when the first sign came
+	scouts []*scout
 
 	// While the master is ahead of the sentinels: whom they name still, and
 	// until when that means nothing.
@@ -56,7 +55,7 @@ type early struct {
 func (e *early) ahead(now time.Time) bool { return !e.before.IsZero() && now.Before(e.until) }
 
 // signed notes a sentinel's sign; node is zero if it names no replica.
-func (g *group) signed(link linkID, node Address) {
+func (g *group) signed(now time.Time, link linkID, node Address) {
 	if len(g.early.signs) == 0 {
 		g.early.known = slices.Clone(g.replicas)
 	}
@@ -65,6 +64,7 @@ func (g *group) signed(link linkID, node Address) {
 		i = len(g.early.signs)
 		g.early.signs = append(g.early.signs, sign{link: link})
 	}
+	g.early.signs[i].at = now
 	if !node.IsZero() {
 		g.early.signs[i].node = node
 	}
@@ -81,10 +81,11 @@ func (g *group) recall() {
 
 // chosen are the replicas that may be the next master: those that sentinels with
 // a vote have named, or all if none is named. A sentinel in tilt has no vote.
-func (g *group) chosen() (nodes []Address, named bool) {
+func (g *group) chosen(now time.Time) []Address {
+	var nodes []Address
 	heard := false
 	for _, s := range g.early.signs {
-		if !g.ballot.counts(s.link) {
+		if !g.ballot.counts(s.link) || now.Sub(s.at) >= failoverBound {
 			continue
 		}
 		heard = true
@@ -93,9 +94,9 @@ func (g *group) chosen() (nodes []Address, named bool) {
 		}
 	}
 	if heard && len(nodes) == 0 {
-		return g.early.known, false
+		return g.early.known
 	}
-	return nodes, heard
+	return nodes
 }
 
 // scout asks the chosen replicas for their ROLE, those that it is time for.
@@ -105,7 +106,7 @@ func (g *group) scout(now time.Time) {
 	}
 	var nodes []Address
 	if g.cfg.FollowEarly && g.failover != "" && !g.pinned {
-		nodes, _ = g.chosen()
+		nodes = g.chosen(now)
 		nodes = nodes[:min(len(nodes), maxScouts)]
 	}
 	g.early.scouts = slices.DeleteFunc(g.early.scouts, func(s *scout) bool {
@@ -151,20 +152,14 @@ func (g *group) onScout(now time.Time, s *scout, r report) {
 }
 
 // acceptEarly makes a scout's node the master if it was promoted: it says master,
-// and was a replica when the sign came, by its own word or, if it is the one
-// that was named, by that of its master. A former master's own word counts
-// alone: the list may be older than its return.
+// and was a replica when the sign came.
 func (g *group) acceptEarly(now time.Time) bool {
 	if len(g.early.scouts) == 0 {
 		return false
 	}
-	nodes, named := g.chosen()
+	nodes := g.chosen(now)
 	for i, s := range g.early.scouts {
-		if s.verdict != verdictMaster || now.Sub(s.reported) > roleInterval || g.refuse(s.addr) != "" || !slices.Contains(nodes, s.addr) {
-			continue
-		}
-		listed := named && len(nodes) == 1 && slices.Contains(g.early.known, s.addr) && !slices.Contains(g.early.reigned, s.addr)
-		if !s.replica && !listed {
+		if !s.replica || s.verdict != verdictMaster || now.Sub(s.reported) > roleInterval || g.refuse(s.addr) != "" || !slices.Contains(nodes, s.addr) {
 			continue
 		}
 		before, by := g.master, g.failover
@@ -185,15 +180,6 @@ func (g *group) overtaken(now time.Time) Address {
 		return g.early.before
 	}
 	return Address{}
-}
-
-// succeeded notes that old is the master no more.
-func (e *early) succeeded(old Address) {
-	e.before = Address{}
-	if !old.IsZero() {
-		e.reigned = append(e.reigned, old)
-		e.reigned = e.reigned[max(0, len(e.reigned)-maxReigned):]
-	}
 }
 
 // announced ends being ahead when the sentinels have caught up.

@@ -167,7 +167,7 @@ func (g *group) onAnswer(now time.Time, link linkID, a answer) {
 	switch {
 	case a.Info.promoting():
 		g.noteFailover(now, link, "failover-state-"+a.Info.FailoverState)
-		g.signed(link, Address{})
+		g.signed(now, link, Address{})
 	case g.failover != "" && g.failoverBy == link && a.HasInfo && a.Asked.After(g.failoverAt) && !a.Info.has("failover_in_progress"):
 		g.endFailover("the sentinel that told of it has given it up")
 	}
@@ -180,7 +180,7 @@ func (g *group) onHint(now time.Time, link linkID, e event) {
 	switch {
 	case e.startsFailover() && e.master == g.master:
 		g.noteFailover(now, link, e.name)
-		g.signed(link, e.node)
+		g.signed(now, link, e.node)
 	case e.abortsFailover() && g.failover != "":
 		g.endFailover("aborted: " + e.name)
 	case e.abortsFailover() && e.master == g.early.before && g.ballot.counts(link):
@@ -314,7 +314,7 @@ func (g *group) becomeMaster(now time.Time, a Address, epoch uint64, p *peer, r 
 	g.drop(g.control)
 	g.probe = g.drop(g.probe)
 	g.recall()
-	g.early.succeeded(old)
+	g.early.before = Address{}
 	if p == nil {
 		p = g.newPeer(a, now)
 		p.verdict = verdictMaster

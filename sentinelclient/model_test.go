@@ -2,241 +2,278 @@ package sentinelclient
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 )
 
-// world is the truth that a group is to find out: elections that raise the
-// epoch, sentinels that learn of them one by one, nodes that say what they are.
-type world struct {
-	t       *rapid.T
-	now     time.Time
-	history []Address // epoch -> master
-	dead    map[Address]bool
-	risen   map[Address]bool // a former master that came back and says master
-
-	sentinels []*modelSentinel
-	g         *group
-	asked     map[nodeID]Address // questions on their way
-	accepted  map[uint64]Address // epoch -> master, as a majority told it
-	asks      []time.Time        // of queries
-}
-
-type modelSentinel struct {
-	id    linkID
-	epoch int  // what it has learnt
-	stuck bool // finding 6: it raises its epoch and keeps its first address
-	first Address
-	up    bool
-	line  []answer // answered, not yet received
-}
-
-var nodeNames = []string{"A", "B", "C", "D"}
-
-func (w *world) truth() Address { return w.history[len(w.history)-1] }
-
-// answer is what the sentinel says at this moment.
-func (s *modelSentinel) answer(w *world) answer {
-	master := w.history[s.epoch]
-	if s.stuck {
-		master = s.first
-	}
-	return answer{Group: "g1", Master: master, HasInfo: true, Asked: w.now, Info: masterInfo{Address: master,
-		Epoch: uint64(s.epoch), DownAfter: 5 * time.Second, Quorum: len(w.sentinels)/2 + 1, Sentinels: len(w.sentinels), Replicas: len(nodeNames) - 1}}
-}
-
-// says is what a node answers to ROLE at this moment.
-func (w *world) says(a Address) report {
-	r := report{Asked: w.now, RunID: "run " + a.Host}
-	switch {
-	case w.dead[a]:
-		r.Verdict, r.Cause = verdictUnreachable, "i/o timeout"
-	case a == w.truth(), w.risen[a]:
-		r.Verdict = verdictMaster
-		for _, n := range nodeNames {
-			if b := letter(n); b != a && !w.dead[b] && a == w.truth() {
-				r.Replicas = append(r.Replicas, replica{Address: b, Online: true})
-			}
-		}
-	default:
-		r.Verdict, r.Cause = verdictReplica, "it is a replica"
-	}
-	return r
-}
-
-func (w *world) step(ev any) {
-	before := w.g.master
-	for _, a := range w.g.Step(w.now, ev) {
-		switch a := a.(type) {
-		case query:
-			w.asks = append(w.asks, w.now)
-			for _, s := range w.sentinels {
-				if s.up && len(s.line) < 4 {
-					s.line = append(s.line, s.answer(w))
-				}
-			}
-		case ask:
-			w.asked[a.node] = a.to
-		case drop:
-			delete(w.asked, a.node)
-		}
-	}
-	if w.g.master != before && w.g.ballot.backs(w.g.master) {
-		e := w.g.epoch
-		if old, ok := w.accepted[e]; ok && old != w.g.master {
-			w.t.Fatalf("two masters of epoch %d: %v and %v", e, old, w.g.master)
-		}
-		w.accepted[e] = w.g.master
-	}
-	if w.g.master != before && w.g.control.verdict != verdictMaster {
-		w.t.Fatalf("%v became master without a ROLE that says so", w.g.master)
-	}
-	if next := w.g.next(w.now); !next.After(w.now) {
-		w.t.Fatalf("it wants a tick at once, again: %v", w.g.sketch(w.now))
-	}
-}
-
-// backs reports whether a majority of the electorate names a.
-func (b *ballot) backs(a Address) bool {
-	n := 0
-	for _, v := range b.votes() {
-		if !v.Unknown && v.Master == a {
-			n++
-		}
-	}
-	return n > len(b.members)/2
-}
-
-func (w *world) advance(d time.Duration) {
-	end := w.now.Add(d)
-	for n := w.g.next(w.now); !n.After(end); n = w.g.next(w.now) {
-		w.now = n
-		w.step(evTick{})
-	}
-	w.now = end
-}
-
-// deliver hands over everything that is on its way.
-func (w *world) deliver() {
-	for _, s := range w.sentinels {
-		for len(s.line) > 0 {
-			a := s.line[0]
-			s.line = s.line[1:]
-			w.step(evAnswer{link: s.id, answer: a})
-		}
-	}
-	for len(w.asked) > 0 {
-		for id, a := range w.asked {
-			delete(w.asked, id)
-			w.step(evReport{node: id, report: w.says(a)})
-			break
-		}
-	}
-}
-
-// TestModel: whatever the order in which answers, events and reports arrive, a
-// majority never makes two masters of one epoch, no node becomes a master without
-// saying so itself, and once the sentinels agree the group follows them.
+// TestModel: whatever the order in which answers, events and reports arrive, late,
+// twice or not at all, from up to seven sentinels of which a minority lies, a
+// group never has two masters: it has one, never takes another without a reason
+// that holds, never goes back to an older epoch without a majority, and ends where
+// the sentinels are when the faults end. One proxy follows what is announced, one
+// early.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, now: epoch0, history: []Address{letter("A")}, dead: map[Address]bool{}, risen: map[Address]bool{},
-			asked: map[nodeID]Address{}, accepted: map[uint64]Address{}}
-		cfg := Config{Lease: LeaseAuto}.withDefaults()
-		var nodes nodeID
-		rnd := func() float64 { return float64(rapid.IntRange(0, 99).Draw(t, "jitter")) / 100 }
-		w.g = newGroup("g1", &cfg, rnd, &nodes, func(Address) string { return "" }, w.now)
-		n := rapid.IntRange(1, 7).Draw(t, "sentinels")
-		stuck := rapid.IntRange(0, (n-1)/2).Draw(t, "stuck")
-		var members []linkID
-		for i := range n {
-			s := &modelSentinel{id: linkID(i + 1), up: true, stuck: i < stuck, first: letter("A")}
-			w.sentinels = append(w.sentinels, s)
-			members = append(members, s.id)
-		}
-		w.step(evElectorate{members: members})
-		sentinel := func() *modelSentinel { return w.sentinels[rapid.IntRange(0, n-1).Draw(t, "sentinel")] }
-		someNode := func() Address { return letter(rapid.SampledFrom(nodeNames).Draw(t, "node")) }
-
-		t.Repeat(map[string]func(*rapid.T){
-			"elect": func(t *rapid.T) {
-				to := someNode()
-				if len(w.history) > 5 || to == w.truth() || w.dead[to] {
-					t.Skip("no such election")
-				}
-				if rapid.Bool().Draw(t, "old one rises again") {
-					w.risen[w.truth()] = true
-				}
-				w.history = append(w.history, to)
-				delete(w.risen, to)
-				leader := sentinel()
-				leader.epoch = len(w.history) - 1
-				w.step(evHint{link: leader.id, event: event{name: "+promoted-slave", group: "g1", master: w.history[len(w.history)-2]}})
-			},
-			"learn": func(*rapid.T) { s := sentinel(); s.epoch = len(w.history) - 1 },
-			"receive": func(t *rapid.T) {
-				s := sentinel()
-				if len(s.line) == 0 {
-					t.Skip("nothing on its way")
-				}
-				a := s.line[0]
-				s.line = s.line[1:]
-				w.step(evAnswer{link: s.id, answer: a})
-			},
-			"report": func(t *rapid.T) {
-				for id, a := range w.asked {
-					delete(w.asked, id)
-					w.step(evReport{node: id, report: w.says(a)})
-					return
-				}
-				t.Skip("nothing was asked")
-			},
-			"lose": func(*rapid.T) {
-				s := sentinel()
-				s.up, s.line = false, nil
-				w.step(evVoterLost{link: s.id})
-			},
-			"find": func(*rapid.T) {
-				s := sentinel()
-				s.up = true
-				s.line = append(s.line[:0], s.answer(w))
-			},
-			"tilt":   func(t *rapid.T) { w.step(evVoterTilt{link: sentinel().id, on: rapid.Bool().Draw(t, "on")}) },
-			"die":    func(*rapid.T) { a := someNode(); w.dead[a] = true; delete(w.risen, a) },
-			"live":   func(*rapid.T) { delete(w.dead, someNode()) },
-			"demote": func(*rapid.T) { delete(w.risen, someNode()) },
-			"hint": func(*rapid.T) {
-				w.step(evHint{link: sentinel().id, event: event{name: "+sdown", group: "g1", master: w.truth()}})
-			},
-			"suspect": func(*rapid.T) { w.step(evSuspect{cause: "EOF"}) },
-			"pass":    func(t *rapid.T) { w.advance(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond) },
-		})
-
-		for i, at := range w.asks { // never more than queryBurst in a window
-			if i >= queryBurst && at.Sub(w.asks[i-queryBurst]) < queryWindow {
-				t.Fatalf("%d queries within %v", queryBurst+1, at.Sub(w.asks[i-queryBurst]))
+		w := newWorld(t)
+		sentinel := func(of []*modelSentinel) *modelSentinel { return rapid.SampledFrom(of).Draw(t, "sentinel") }
+		node := func() *modelNode { return rapid.SampledFrom(w.nodes).Draw(t, "node") }
+		proxy := func() *proxy { return rapid.SampledFrom(w.proxies).Draw(t, "proxy") }
+		need := func(ok bool) {
+			if !ok {
+				t.Skip("nothing of that kind")
 			}
 		}
-		// All is well again: every sentinel is up and knows, the master lives.
-		clear(w.risen)
-		delete(w.dead, w.truth())
-		for _, s := range w.sentinels {
-			s.up, s.epoch = true, len(w.history)-1
-			w.step(evVoterTilt{link: s.id, on: false})
+		index := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
+		bare := func(name string) func(*rapid.T) {
+			return func(*rapid.T) { w.tell(sentinel(w.sentinels), name, w.truth.master, Address{}) }
 		}
-		for range 150 {
-			w.advance(100 * time.Millisecond)
-			w.deliver()
+
+		t.Repeat(map[string]func(*rapid.T){
+			// What sentinels and nodes do.
+			"elect":    func(*rapid.T) { need(w.elect(sentinel(w.honest()), node())) },
+			"progress": func(*rapid.T) { need(w.progress()) },
+			"further":  func(*rapid.T) { need(w.progress()) }, // failovers get somewhere
+			"abort": func(*rapid.T) {
+				need(w.running != nil)
+				w.abort()
+			},
+			"the leader dies": func(*rapid.T) {
+				need(w.running != nil)
+				w.running = nil
+			},
+			"the leader tilts": func(*rapid.T) {
+				need(w.running != nil)
+				w.tilt(w.running.leader, true)
+			},
+			"learn":   func(*rapid.T) { w.learn(sentinel(w.sentinels)) },
+			"monitor": func(*rapid.T) { need(w.monitor(sentinel(w.honest()), node())) },
+			"tilt": func(*rapid.T) {
+				s := sentinel(w.sentinels)
+				w.tilt(s, !s.tilt)
+			},
+			"die": func(*rapid.T) { node().dead = true },
+			"live": func(*rapid.T) { // a former master says master at first
+				n := node()
+				need(n.dead)
+				n.dead = false
+				n.runs++
+			},
+			"usurp": func(*rapid.T) { // REPLICAOF NO ONE by an operator
+				n := node()
+				need(!n.dead && !n.master)
+				n.master, n.of, n.rose = true, Address{}, w.now
+			},
+			"demote": func(*rapid.T) { w.demote() },
+			"lie": func(*rapid.T) {
+				s := sentinel(w.sentinels)
+				need(s.lies == "rogue")
+				s.rogue = belief{rapid.SampledFrom([]Address{letter("A"), letter("B"), letter("C"), stranger}).Draw(t, "master"),
+					uint64(rapid.IntRange(0, 12).Draw(t, "epoch"))}
+				name := rapid.SampledFrom([]string{"+sdown", "+switch-master", "+elected-leader", "+selected-slave", "-failover-abort-not-elected"}).Draw(t, "event")
+				e := event{name: name, group: "g1", master: node().addr}
+				if name == "+selected-slave" {
+					e.node = rapid.SampledFrom([]Address{letter("B"), letter("C"), stranger}).Draw(t, "replica")
+				}
+				w.tell(s, e.name, e.master, e.node)
+			},
+			"sdown": bare("+sdown"), "odown": bare("+odown"), "slave": bare("+slave"),
+
+			// What becomes of it on the way.
+			"receive": func(*rapid.T) { need(proxy().receive(sentinel(w.sentinels).id)) },
+			"hear": func(t *rapid.T) {
+				p := proxy()
+				need(len(p.hints) > 0)
+				p.hear(index(len(p.hints)), rapid.IntRange(0, 3).Draw(t, "again") == 0)
+			},
+			"miss": func(*rapid.T) {
+				p := proxy()
+				need(len(p.hints) > 0)
+				i := index(len(p.hints))
+				p.hints = slices.Delete(p.hints, i, i+1)
+			},
+			"report": func(*rapid.T) {
+				p := proxy()
+				need(len(p.asked) > 0)
+				p.report(index(len(p.asked)), false)
+			},
+			"time out": func(*rapid.T) {
+				p := proxy()
+				need(len(p.asked) > 0)
+				p.report(index(len(p.asked)), true)
+			},
+			"lose":    func(*rapid.T) { proxy().lose(sentinel(w.sentinels).id) },
+			"find":    func(*rapid.T) { proxy().find(sentinel(w.sentinels)) },
+			"suspect": func(*rapid.T) { proxy().step(evSuspect{cause: "EOF"}) },
+			"pass":    func(t *rapid.T) { w.advance(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond) },
+			"flow": func(t *rapid.T) { // all goes well for a while
+				for range rapid.IntRange(1, 10).Draw(t, "rounds") {
+					w.flow(20 * time.Millisecond)
+				}
+			},
+		})
+		w.heal()
+		for range 75 {
+			w.flow(200 * time.Millisecond)
 		}
-		if w.g.master != w.truth() || w.g.state != GroupUp {
-			t.Fatalf("the truth is %v, not %s", w.truth(), w.g.sketch(w.now))
-		}
-		if held, _, by := w.g.authority(w.now); !held || by == "" {
-			t.Fatalf("no authority: %s", w.g.sketch(w.now))
-		}
-		if w.g.failover != "" {
-			t.Fatalf("a failover is still told: %s", fmt.Sprint(w.g.failover))
+		for _, p := range w.proxies {
+			p.settled()
 		}
 	})
+}
+
+// flow delivers everything that is on its way, and lets some time pass.
+func (w *world) flow(d time.Duration) {
+	for _, p := range w.proxies {
+		for _, s := range w.sentinels {
+			for p.receive(s.id) {
+			}
+		}
+		for len(p.hints) > 0 {
+			p.hear(0, false)
+		}
+		for range len(p.asked) { // a report may bring a new question
+			if len(p.asked) > 0 {
+				p.report(0, false)
+			}
+		}
+	}
+	w.advance(d)
+}
+
+// heal ends all faults but lies: whoever is honest knows, the master lives, the
+// others follow it. What is on its way arrives still.
+func (w *world) heal() {
+	w.running = nil
+	w.node(w.truth.master).dead, w.node(w.truth.master).master = false, true
+	w.demote()
+	for _, s := range w.sentinels {
+		w.learn(s)
+		w.tilt(s, false)
+		for _, p := range w.proxies {
+			p.find(s)
+		}
+	}
+}
+
+// check holds what must be true after every step. before is what the machine
+// stood on.
+func (p *proxy) check(before standing) {
+	g, t := p.g, p.w.t
+	if next := g.next(p.w.now); !next.After(p.w.now) {
+		t.Fatalf("it wants a tick at once, again: %v", g.sketch(p.w.now))
+	}
+	if n := len(p.asks); n > queryBurst && p.asks[n-1].Sub(p.asks[n-1-queryBurst]) < queryWindow {
+		t.Fatalf("%d queries within %v", queryBurst+1, p.asks[n-1].Sub(p.asks[n-1-queryBurst]))
+	}
+	if n := len(g.early.scouts); n > maxScouts || n > 0 && (!p.cfg.FollowEarly || g.failover == "") {
+		t.Fatalf("%d replicas are asked: %v", n, g.sketch(p.w.now))
+	}
+	if g.failover != "" && p.w.now.Sub(g.failoverAt) >= failoverBound {
+		t.Fatalf("it is held for ever: %v", g.sketch(p.w.now))
+	}
+	if g.master == before.Master {
+		return
+	}
+	if g.control.verdict != verdictMaster || p.reports[g.master].Verdict != verdictMaster {
+		t.Fatalf("%v became master without a ROLE that says so", g.master)
+	}
+	if why := p.unfounded(before); why != "" {
+		t.Fatalf("%v at %d is given up for %v: %s; early %v, %d answers, signs %v", before.Master, before.Epoch, g.master, why, p.cfg.FollowEarly, len(p.heard), p.signs)
+	}
+	p.left, p.leftAt, p.aborted = Address{}, p.w.now, false
+	if g.view(p.w.now).Early {
+		p.left = before.Master
+	}
+	p.signs = slices.DeleteFunc(p.signs, func(s heardSign) bool { return s.of == before.Master })
+}
+
+// unfounded says why nothing that has arrived makes the group's new master one;
+// empty if something does. It counts for itself.
+func (p *proxy) unfounded(before standing) string {
+	master, all, votes, answers, highest := p.g.master, len(p.w.sentinels), 0, 0, uint64(0)
+	for _, s := range p.w.sentinels {
+		a := p.heard[s.id]
+		if a == nil || s.tilt {
+			continue
+		}
+		answers++
+		if a.Master == master {
+			votes++
+			highest = max(highest, a.Info.Epoch)
+		}
+	}
+	majority := votes > all/2
+	gone := false
+	switch p.reports[before.Master].Verdict {
+	case verdictReplica, verdictOther, verdictUnreachable:
+		gone = true
+	}
+	if majority {
+		if named := p.named[master]; len(p.signs) == 0 && all > 1 && !before.Master.IsZero() && !gone && p.g.epoch <= before.Epoch && p.w.now.Sub(named) < olderHold {
+			return fmt.Sprintf("the master is well, and a majority that is not newer names the other one for %v only", p.w.now.Sub(named))
+		}
+		if e := p.g.epoch; e > 0 && p.w.owner[e] != master && !p.w.lied() {
+			return fmt.Sprintf("epoch %d is that of %v", e, p.w.owner[e])
+		}
+		if v := p.reports[before.Master].Verdict; master == p.left && highest <= before.Epoch && !v.refuses() && !p.aborted && p.w.now.Before(p.leftAt.Add(failoverBound)) {
+			return "it was left early a moment ago, and nobody said anything else since"
+		}
+		return ""
+	}
+	switch {
+	case before.Master.IsZero() && votes > 0:
+		return ""
+	case gone && votes > 0 && highest > before.Epoch && (slices.Contains(before.Replicas, master) || answers <= all/2):
+		return ""
+	case !p.cfg.FollowEarly:
+		return "no majority, and not the only way out"
+	}
+	for _, s := range p.signs {
+		since := p.w.now.Sub(s.at)
+		if s.of != before.Master || p.w.sentinels[s.link-1].tilt || since > failoverBound {
+			continue
+		}
+		n := p.w.node(master)
+		if n == nil {
+			return "followed early, though it is none of the group's nodes"
+		}
+		if !n.rose.IsZero() && n.rose.Before(p.w.firstSign(p, before.Master)) {
+			return "followed early, though it has said master since before the sign"
+		}
+		return ""
+	}
+	return "no majority, and no sign of a failover"
+}
+
+// firstSign is when the proxy heard first of a failover of that master.
+func (w *world) firstSign(p *proxy, of Address) time.Time {
+	for _, s := range p.signs {
+		if s.of == of {
+			return s.at
+		}
+	}
+	return w.now
+}
+
+// lied: some sentinel may have told of an epoch that no election had.
+func (w *world) lied() bool {
+	return slices.ContainsFunc(w.sentinels, func(s *modelSentinel) bool { return s.lies != "" })
+}
+
+// settled holds what must be true when the faults are over.
+func (p *proxy) settled() {
+	g, t, truth := p.g, p.w.t, p.w.truth
+	if g.master != truth.master || g.state != GroupUp {
+		t.Fatalf("early %v: the truth is %v, not %s", p.cfg.FollowEarly, truth, g.sketch(p.w.now))
+	}
+	v := g.view(p.w.now)
+	if !v.Authority || v.Vouched == "" {
+		t.Fatalf("early %v: no authority: %s", p.cfg.FollowEarly, g.sketch(p.w.now))
+	}
+	if v.Failover != "" || v.Early || len(g.early.scouts) > 0 {
+		t.Fatalf("early %v: a failover is still told: %s", p.cfg.FollowEarly, g.sketch(p.w.now))
+	}
 }

@@ -27,6 +27,7 @@ type sim struct {
 	nodes     map[Address]verdict
 	wires     map[wireID]*simSentinel
 	dials     int
+	queries   map[*simSentinel][]time.Time // SENTINEL MASTER
 }
 
 type simSentinel struct {
@@ -73,6 +74,9 @@ func (s *sim) carry(list []action) {
 		case hangUp:
 			delete(s.wires, a.wire)
 		case send:
+			if sn := s.wires[a.wire]; sn != nil && s.queries != nil && a.args[0] == "SENTINEL" && a.args[1] == "MASTER" {
+				s.queries[sn] = append(s.queries[sn], s.clock.now)
+			}
 			if sn := s.wires[a.wire]; sn != nil && !sn.stalled {
 				for _, v := range sn.reply(s.t, a.args) {
 					list = append(list, s.p.onWire(s.clock.now, a.wire, evValue{a.wire, v})...)
