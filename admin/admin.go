@@ -8,7 +8,9 @@
 // The Server owns its listeners and sessions. A session owns its connection; what other sessions may see of it (CLIENT LIST) is behind its
 // mutex. Every command is a row of the table (commands.go), from which arity checks, HELP, COMMAND DOCS and docs/CONSOLE.md are made.
 //
-// All is bounded: connections, the bytes and arguments of a request (internal/respconn), the time a reply may take to be read, the time to
+// Server.Publish tells an event of the timeline to the sessions that have subscribed (pubsub.go).
+//
+// All is bounded: connections, the events that wait for a subscriber, the bytes and arguments of a request (internal/respconn), the time a reply may take to be read, the time to
 // authenticate, failed passwords, and one switch a group at a time.
 package admin
 
@@ -33,6 +35,7 @@ type StatusReader interface {
 	Commands() []status.Command
 	Latencies() []status.Latency
 	Totals() []status.Totals
+	Events(pool, group string, count int) []status.Event // the newest first
 	HasPool(name string) bool
 	HasGroup(pool, group string) bool
 }

@@ -74,8 +74,16 @@ func clientList(s *session, _ []string) respconn.Value {
 func (s *session) line(now time.Time) string {
 	i := s.snapshot()
 	seconds := func(since time.Time) int64 { return int64(max(0, now.Sub(since)) / time.Second) }
-	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=%s permission=%s resp=%d lib-name=%s lib-ver=%s\n",
-		s.id, s.remote, s.local, i.name, seconds(s.since), seconds(i.lastAt), orNull(i.last), defaultUser, i.granted, i.protocol, i.libName, i.libVersion)
+	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s db=0 sub=%d psub=%d ssub=0 multi=-1 cmd=%s user=%s permission=%s resp=%d lib-name=%s lib-ver=%s\n",
+		s.id, s.remote, s.local, i.name, seconds(s.since), seconds(i.lastAt), i.flags(), i.channels, i.patterns, orNull(i.last), defaultUser, i.granted, i.protocol, i.libName, i.libVersion)
+}
+
+// flags are Redis': P for one that is subscribed, N for all else.
+func (i clientInfo) flags() string {
+	if i.channels+i.patterns > 0 {
+		return "P"
+	}
+	return "N"
 }
 
 // orNull is what Redis shows for a client that has not sent a command.

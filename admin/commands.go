@@ -53,6 +53,23 @@ func proxyCommands() []*command {
 			example: "PROXY SESSIONS cache",
 			handler: proxySessions,
 		}, {
+			name: "events", permission: reader,
+			summary: "Shows what happened to the masters, the newest first: switches, false alarms, authority that was lost",
+			arguments: []argument{
+				{name: "scope", kind: block, optional: true, parts: []argument{poolArgument, {name: "group", kind: text, optional: true}}},
+				{name: "count", kind: integer, token: "COUNT", optional: true},
+			},
+			reply: "An array of maps, one an event, 10 unless COUNT says otherwise: " + keysOf(eventRow) + ". " +
+				"`event` is `switched`; `false-alarm`, if requests waited and went on to the same master; `given-up`, a planned switch-over that was not done; `authority-lost` and " +
+				"`authority-regained`; or `holding`: it is going on. `at` is the first sign of it, which is `cause`; `sign-ms` to `released-ms` are from then to: a sentinel tells of a " +
+				"failover (`sign`), a majority names the new master, it says master in ROLE, every loop has it, requests go to it; -1 is a step that was not there. " +
+				"Of `authority-regained`, `released-ms` is how long it was lost. `source` is `sentinel`, `early` (Sentinel, and taken before it was announced), `planned` or `operator`. " +
+				"`votes` are what the sentinels said when the master was taken, a map each: " + keysOf(voteRow) + ". The numbers of requests are of the group from up to a second before the first sign. " +
+				"`repeats` counts false alarms with the same cause just before, which are not shown.",
+			errors:  append([]string{"-ERR value is not an integer or out of range"}, errsGroup...),
+			example: "PROXY EVENTS cache g1 COUNT 3",
+			handler: proxyEvents,
+		}, {
 			name: "manager", permission: reader,
 			summary:   "Shows the managers, and which version of the topology is applied",
 			arguments: []argument{poolOptional},
@@ -72,7 +89,7 @@ func proxyCommands() []*command {
 			name: "info", permission: reader,
 			summary:   "Shows one section, or all but commands and latency: " + sectionNames(),
 			arguments: []argument{{name: "section", kind: text, optional: true}},
-			reply:     "Text in the style of Redis' INFO (a verbatim string in RESP3); pools, masters, sentinels, manager and sessions are aligned tables.",
+			reply:     "Text in the style of Redis' INFO (a verbatim string in RESP3); pools, masters, sentinels, manager, sessions and events are aligned tables.",
 			errors:    []string{"-ERR unknown section 'x'"},
 			example:   "PROXY INFO masters",
 			handler:   proxyInfo,
@@ -143,9 +160,10 @@ func connectionCommands() []*command {
 	credentials := []argument{{name: "username", kind: text}, {name: "password", kind: text}}
 	return []*command{{
 		name: "ping", group: group, permission: reader,
-		summary:   "Answers PONG, or the message",
-		arguments: []argument{{name: "message", kind: text, optional: true}},
-		reply:     "`+PONG`, or the message.", example: "PING", handler: ping,
+		summary:    "Answers PONG, or the message",
+		arguments:  []argument{{name: "message", kind: text, optional: true}},
+		subscribed: true,
+		reply:      "`+PONG`, or the message; in RESP2 with a subscription an array of `pong` and the message.", example: "PING", handler: ping,
 	}, {
 		name: "echo", group: group, permission: reader,
 		summary:   "Answers the message",
@@ -171,11 +189,11 @@ func connectionCommands() []*command {
 		example: "HELLO 3", handler: hello,
 	}, {
 		name: "quit", group: group, permission: anyone,
-		summary: "Closes the connection", reply: "`+OK`, then the end.", example: "QUIT", handler: quit,
+		summary: "Closes the connection", reply: "`+OK`, then the end.", example: "QUIT", handler: quit, subscribed: true,
 	}, {
 		name: "reset", group: group, permission: anyone,
 		summary: "Makes the connection as it was at its beginning: RESP2, no name, not authenticated",
-		reply:   "`+RESET`.", example: "RESET", handler: reset,
+		reply:   "`+RESET`.", example: "RESET", handler: reset, subscribed: true,
 	}, {
 		name: "select", group: group, permission: reader,
 		summary:   "Selects database 0, the only one",

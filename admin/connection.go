@@ -10,7 +10,10 @@ import (
 
 var replyOK = respconn.Simple("OK")
 
-func ping(_ *session, args []string) respconn.Value {
+func ping(s *session, args []string) respconn.Value {
+	if s.subs.any() && s.conn.Protocol() == 2 { // it has to be told from a message
+		return respconn.Strings("pong", strings.Join(args, ""))
+	}
 	if len(args) > 0 {
 		return respconn.Bulk(args[0])
 	}
@@ -26,6 +29,7 @@ func quit(s *session, _ []string) respconn.Value {
 
 func reset(s *session, _ []string) respconn.Value {
 	st := s.server.settings.Load()
+	s.forget()
 	s.setProtocol(2)
 	s.grant(st.initial(), st.generation)
 	s.update(func(i *clientInfo) { i.name = "" })

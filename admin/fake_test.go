@@ -157,6 +157,35 @@ func (f *fakeProxy) Totals() []status.Totals {
 	}
 }
 
+func (f *fakeProxy) Events(pool, group string, count int) []status.Event {
+	rows := only(events(), pool, func(e status.Event) string { return e.Pool })
+	rows = only(rows, group, func(e status.Event) string { return e.Group })
+	return rows[:min(count, len(rows))]
+}
+
+// events are a failover that is going on, one that is over, and a loss of authority.
+func events() []status.Event {
+	return []status.Event{
+		{
+			ID: 9, Event: status.Holding, Pool: "sessions", Group: "s1", At: before(100 * time.Millisecond), Source: "sentinel", Cause: "link to 127.0.0.1:6390: EOF\r\n<&>", Old: "127.0.0.1:6390",
+			Sign: status.Unseen, Decided: status.Unseen, Verified: status.Unseen, Applied: status.Unseen, Released: status.Unseen,
+		},
+		{
+			ID: 8, Event: status.Switched, Pool: "cache", Group: "g1", At: before(time.Minute), Source: "sentinel", Cause: "link to 127.0.0.1:6381: EOF", Old: "127.0.0.1:6381", New: "127.0.0.1:6379",
+			Epoch: 42, Generation: 7, FailoverSign: "+elected-leader", Sign: 1214 * time.Millisecond, Decided: 2277 * time.Millisecond, Verified: 2280 * time.Millisecond,
+			Applied: 2281 * time.Millisecond, Released: 2281 * time.Millisecond, Held: 300, HeldMost: 40, Retried: 5, Unknown: 2, HoldFull: 3, HoldTimeouts: 4, Timeouts: 1, Late: 6,
+			Votes: []status.Vote{
+				{Sentinel: "127.0.0.1:26379", Master: "127.0.0.1:6379", Epoch: 42, State: "voted"}, {Sentinel: "127.0.0.1:26380", Master: "127.0.0.1:6381", Epoch: 41, State: "tilt"},
+				{Sentinel: "127.0.0.1:26381", State: "silent"},
+			},
+		},
+		{
+			ID: 7, Event: status.AuthorityRegained, Pool: "cache", Group: "g2", At: before(time.Hour), Source: "sentinel", Cause: "vouched for by: replicas", Old: "127.0.0.1:6380",
+			Sign: status.Unseen, Decided: status.Unseen, Verified: status.Unseen, Applied: status.Unseen, Released: 3 * time.Second,
+		},
+	}
+}
+
 func (f *fakeProxy) Switch(ctx context.Context, pool, group string) (SwitchResult, error) {
 	f.note("switch %s %s", pool, group)
 	if f.entered != nil {

@@ -30,6 +30,7 @@ func infoSections() []infoSection {
 		{"sentinels", false, infoSentinels},
 		{"manager", false, infoManager},
 		{"sessions", false, infoSessions},
+		{"events", false, infoEvents},
 		{"errors", false, infoErrors},
 		{"commands", true, infoCommands},
 		{"latency", true, infoLatency},
@@ -107,7 +108,7 @@ func infoLoops(s *session, d *document) {
 
 func infoLimits(s *session, d *document) {
 	var rows []row
-	for _, l := range append(slices.Clone(s.server.status.Process().Limits), s.server.limit()) {
+	for _, l := range append(slices.Clone(s.server.status.Process().Limits), s.server.limit(), s.server.eventsLimit()) {
 		rows = append(rows, row{
 			{"limit", l.Name},
 			{"scope", l.Scope},
@@ -126,6 +127,11 @@ func (s *Server) limit() status.Limit {
 		Name: "admin_connections", Scope: "process", Unit: "connections",
 		Used: int64(len(s.clients())), Max: int64(s.settings.Load().MaxClients), Hits: s.refusals.Load(),
 	}
+}
+
+// eventsLimit is that of the events which a subscriber has not read.
+func (s *Server) eventsLimit() status.Limit {
+	return status.Limit{Name: "admin_events", Scope: "process each subscriber", Unit: "events", Used: int64(s.waiting()), Max: backlog, Hits: s.cut.Load()}
 }
 
 func infoPools(s *session, d *document) {

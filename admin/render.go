@@ -16,6 +16,10 @@ func listing(rows []row) respconn.Value {
 	for i, r := range rows {
 		pairs := make([]any, 0, 2*len(r))
 		for _, f := range r {
+			if rows, ok := f.value.([]row); ok {
+				pairs = append(pairs, f.name, listing(rows))
+				continue
+			}
 			pairs = append(pairs, f.name, f.value)
 		}
 		list[i] = respconn.Fields(pairs...)

@@ -7,7 +7,7 @@ import (
 	"respgate/internal/status"
 )
 
-// row is what a map of the console is made of; its keys are a promise to scripts: new ones go behind the others. A value is a string or an int64.
+// row is what a map of the console is made of; its keys are a promise to scripts: new ones go behind the others. A value is a string, an int64 or rows.
 type row []field
 
 type field struct {

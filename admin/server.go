@@ -36,6 +36,7 @@ type Server struct {
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	refusals atomic.Uint64
+	cut      atomic.Uint64 // sessions that did not read their events
 	accepted atomic.Uint64
 	badAuth  alarm
 	leaving  chan struct{} // holds one for each connection in farewell
@@ -45,6 +46,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	sessions  map[uint64]*session
+	listening map[*session]struct{}  // sessions that were subscribed once
 	switching map[groupName]struct{} // groups with a running PROXY SWITCH
 	lastID    uint64
 }
@@ -63,6 +65,7 @@ func New(cfg Config, sr StatusReader, sw Switcher, servers Servers, log *slog.Lo
 		leaving:   make(chan struct{}, farewells),
 		listeners: make(map[net.Listener]struct{}),
 		sessions:  make(map[uint64]*session),
+		listening: make(map[*session]struct{}),
 		switching: make(map[groupName]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -79,6 +82,9 @@ func (s *Server) Configure(cfg Config) {
 	generation := old.generation
 	if old.Password != cfg.Password || old.StatsPassword != cfg.StatsPassword {
 		generation++
+		for c := range s.listening { // nothing else would make them authenticate again
+			c.kill()
+		}
 	}
 	s.settings.Store(newSettings(cfg, generation))
 }

@@ -33,6 +33,10 @@ type session struct {
 	failures   int    // wrong passwords in a row
 	closing    bool   // after the reply
 
+	// Of whoever writes to the connection: the session's goroutine, and once it has subscribed the one that brings it events.
+	writing sync.Mutex
+	subs    subscriptions // written by the session's goroutine only
+
 	mu   sync.Mutex // of what CLIENT LIST shows
 	info clientInfo
 }
@@ -44,6 +48,8 @@ type clientInfo struct {
 	libVersion string
 	last       string // the command run last, as in "proxy|pools"
 	lastAt     time.Time
+	channels   int
+	patterns   int
 	granted    permission
 	protocol   int
 }
@@ -67,6 +73,7 @@ func newSession(s *Server, c net.Conn, id uint64) *session {
 // serve runs the session until its end.
 func (s *session) serve() {
 	defer s.raw.Close()
+	defer s.unsubscribed()
 	for !s.closing {
 		deadline := s.readDeadline()
 		if s.conn.SetReadDeadline(deadline) != nil {
@@ -80,10 +87,11 @@ func (s *session) serve() {
 		} else {
 			reply = s.run(args)
 		}
-		if tell && s.send(reply) != nil {
+		if tell && reply.Kind != 0 && s.send(reply) != nil {
 			return // the client is gone, or does not read
 		}
 	}
+	s.unsubscribed()
 	farewell(s.raw)
 }
 
@@ -91,7 +99,7 @@ func (s *session) serve() {
 func (s *session) readDeadline() time.Time {
 	st := s.server.settings.Load()
 	var deadline time.Time
-	if st.IdleTimeout > 0 {
+	if st.IdleTimeout > 0 && !s.subs.any() { // one that listens need not ask
 		deadline = time.Now().Add(st.IdleTimeout)
 	}
 	if s.permission(st) == anyone {
@@ -115,12 +123,21 @@ func (s *session) lastWords(err error) (reply respconn.Value, tell bool) {
 }
 
 func (s *session) send(v respconn.Value) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.write(v)
+}
+
+// write sends values in one go. The caller holds writing.
+func (s *session) write(values ...respconn.Value) error {
 	timeout := s.server.settings.Load().WriteTimeout
 	if err := s.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	if err := s.conn.Reply(v); err != nil {
-		return err
+	for _, v := range values {
+		if err := s.conn.Reply(v); err != nil {
+			return err
+		}
 	}
 	return s.conn.Flush()
 }
@@ -148,6 +165,8 @@ func (s *session) run(args []string) respconn.Value {
 		return wrongArity(cmd.full)
 	case allowed < cmd.permission:
 		return noPermission(cmd.full)
+	case !cmd.subscribed && s.subs.any() && s.conn.Protocol() == 2:
+		return respconn.Errorf("ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context", cmd.full)
 	}
 	return s.call(cmd, rest)
 }
@@ -210,7 +229,9 @@ func (s *session) snapshot() clientInfo {
 }
 
 func (s *session) setProtocol(version int) {
+	s.writing.Lock()
 	s.conn.SetProtocol(version)
+	s.writing.Unlock()
 	s.update(func(i *clientInfo) { i.protocol = version })
 }
 

@@ -13,6 +13,7 @@ type command struct {
 	full        string // with the container's name: "proxy|switch"; set by newTable
 	group       string // of COMMAND DOCS: proxy, connection, server; a subcommand has its container's
 	permission  permission
+	subscribed  bool   // a RESP2 connection that is subscribed may run it
 	summary     string // a sentence without its full stop
 	arguments   []argument
 	reply       string   // for docs/CONSOLE.md
@@ -49,7 +50,7 @@ type table struct {
 }
 
 func newTable() *table {
-	t := &table{commands: slices.Concat(proxyCommands(), connectionCommands(), serverCommands()), byName: map[string]*command{}}
+	t := &table{commands: slices.Concat(proxyCommands(), connectionCommands(), serverCommands(), pubsubCommands()), byName: map[string]*command{}}
 	byName := func(a, b *command) int { return strings.Compare(a.name, b.name) }
 	slices.SortFunc(t.commands, byName)
 	for _, c := range t.commands {

@@ -30,6 +30,7 @@ func (c *tap) Read(p []byte) (int, error) {
 
 // wire is a client that shows the bytes of each reply.
 type wire struct {
+	t    testing.TB
 	tap  *tap
 	conn *respconn.Conn
 }
@@ -40,7 +41,7 @@ func dial(t testing.TB, address string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{tap: &tap{Conn: c}}
+	w := &wire{t: t, tap: &tap{Conn: c}}
 	w.conn = respconn.New(w.tap, respconn.Limits{Reply: 4 << 20, Elements: 1 << 16, Depth: 32})
 	t.Cleanup(func() { _ = c.Close() })
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {

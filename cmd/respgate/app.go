@@ -98,6 +98,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 	ctl, err := control.Start(control.Options{
 		Plane: a.plane, Log: a.log, Version: buildVersion(), Commands: engine.Commands(), Level: a.level,
 		Inventory: inventory.Ask,
+		Publish:   a.console.Publish,
 		Load:      func() (*conf.Config, error) { return conf.Load(a.file) },
 		Prepare:   a.prepare,
 		StartSentinels: func(cfg sentinelclient.Config, deliver func(*sentinelclient.View)) control.Sentinels {

@@ -17,7 +17,10 @@ func (s *scrape) master(m status.Master) {
 	}
 	s.add(masterEpoch, float64(m.Epoch), m.Pool, m.Group)
 	s.add(verified, timestamp(m.VerifiedAt), m.Pool, m.Group)
-	s.add(switches, float64(m.Switches), m.Pool, m.Group)
+	for _, source := range status.Sources() {
+		s.add(switches, float64(m.SwitchesBy[source]), m.Pool, m.Group, source)
+	}
+	s.add(falseAlarms, float64(m.FalseAlarms), m.Pool, m.Group)
 	s.add(switchTook, m.SwitchTook.Seconds(), m.Pool, m.Group)
 	if m.Authority != "" && m.Authority != "none" { // a group that sentinels watch
 		s.add(authorityOK, oneIf(m.Authority != "lost"), m.Pool, m.Group)
@@ -43,6 +46,7 @@ func (s *scrape) sentinel(m status.Sentinel) {
 	s.add(sentinelUsed, oneIf(m.Active), m.Pool, m.Address)
 	s.add(sentinelRTT, m.RTT.Seconds(), m.Pool, m.Address)
 	s.add(sentinelTilt, oneIf(m.Tilt), m.Pool, m.Address)
+	s.add(sentinelSaid, float64(m.Events), m.Pool, m.Address)
 	s.add(rotations, float64(m.Rotations), m.Pool, m.Address)
 }
 

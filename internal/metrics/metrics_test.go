@@ -44,13 +44,13 @@ func newFake() *fake {
 			{Name: "sessions", State: "degraded", Cause: "group s1\nhas no master", Groups: 1, Clients: 2, Held: 5, Requests: 99, Errors: 1},
 		},
 		masters: []status.Master{
-			{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", VerifiedAt: before(time.Second), Epoch: 42, Switches: 2, SwitchTook: 1500 * time.Millisecond,
+			{Pool: "cache", Group: "g1", Master: "127.0.0.1:6379", State: "up", VerifiedAt: before(time.Second), Epoch: 42, Switches: 2, SwitchesBy: map[string]uint64{"sentinel": 1, "planned": 1}, FalseAlarms: 3, SwitchTook: 1500 * time.Millisecond,
 				Authority: "sentinels", LeaseUntil: noon.Add(4 * time.Second), Inflight: 3, Links: 2, Requests: 1000, Failed: 1, SessionLinks: 11, SessionIdle: 4, SessionLimit: 1000, SessionsRefused: 6},
 			{Pool: "cache", Group: "g2", Master: "127.0.0.1:6380", State: "suspect", Authority: "none", Links: 2, Requests: 2000, Retried: 4},
 			{Pool: "sessions", Group: "s1", State: "resolving", Authority: "lost", LeaseUntil: before(time.Second), Held: 5, HeldBytes: 640, OldestHeld: 800 * time.Millisecond},
 		},
 		sentinels: []status.Sentinel{
-			{Pool: "cache", Address: "127.0.0.1:26379", State: "watching", Active: true, RTT: 250 * time.Microsecond, Rotations: 1},
+			{Pool: "cache", Address: "127.0.0.1:26379", State: "watching", Active: true, RTT: 250 * time.Microsecond, Rotations: 1, Events: 17},
 			{Pool: "cache", Address: "127.0.0.1:26380", State: "backoff", Tilt: true},
 		},
 		commands:  []status.Command{{Pool: "cache", Command: "get", Calls: 90, Errors: 1}},

@@ -23,16 +23,17 @@ import (
 
 // Conn is one RESP connection. After a ProtocolError the stream is out of step: every later read returns the same error, and only Close is of use.
 type Conn struct {
-	c       net.Conn
-	in      *bufio.Reader
-	out     *bufio.Writer
-	w       *resp.Writer // over out; it drops write errors, but out keeps the first one for Flush
-	reply   replyScanner
-	request requestScanner
-	frame   bytes.Reader
-	decoder *resp.Reader // over frame
-	broken  error
-	proto   int
+	c         net.Conn
+	in        *bufio.Reader
+	out       *bufio.Writer
+	w         *resp.Writer // over out; it drops write errors, but out keeps the first one for Flush
+	reply     replyScanner
+	request   requestScanner
+	frame     bytes.Reader
+	decoder   *resp.Reader // over frame
+	broken    error
+	proto     int
+	alongside bool // others write as well
 }
 
 // Dial connects to a RESP server. network is "tcp" or "unix"; the dial is bounded by ctx alone. The limits are those of the replies.
@@ -156,7 +157,11 @@ func (c *Conn) ReadRequest() ([]string, error) {
 		if c.broken != nil {
 			return nil, c.broken
 		}
-		if err := c.fill(&c.request, c.out); err != nil {
+		out := c.out
+		if c.alongside {
+			out = nil
+		}
+		if err := c.fill(&c.request, out); err != nil {
 			return nil, err
 		}
 		args, err := c.decodeRequest()
@@ -170,6 +175,10 @@ func (c *Conn) ReadRequest() ([]string, error) {
 		}
 	}
 }
+
+// WriteAlongside says that replies are flushed by whoever writes them, for other goroutines write as well, one at a time: from now on
+// ReadRequest leaves the buffer alone.
+func (c *Conn) WriteAlongside() { c.alongside = true }
 
 // LimitRequests changes the bounds of the requests to come: a server lets a client that has authenticated send more. It is called between two requests.
 func (c *Conn) LimitRequests(lim RequestLimits) { c.request.limit(lim.withDefaults()) }
