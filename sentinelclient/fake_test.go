@@ -69,7 +69,9 @@ type fakeSentinel struct {
 	*fake
 	resp2 bool // it does not know HELLO
 	mute  atomic.Bool
-	asked atomic.Int64 // SENTINEL MASTER
+	deaf  atomic.Bool                                // it closes instead of answering
+	asked atomic.Int64                               // SENTINEL MASTER
+	hook  func(args []string) (respconn.Value, bool) // answers before it does, if it wants to
 
 	mu      sync.Mutex
 	masters map[string]candidate
@@ -98,7 +100,11 @@ func (s *fakeSentinel) serve(nc net.Conn) {
 		if s.mute.Load() {
 			continue
 		}
-		for _, v := range s.reply(c, nc, args) {
+		replies := s.reply(c, nc, args)
+		if s.deaf.Load() {
+			return
+		}
+		for _, v := range replies {
 			err = c.Reply(v)
 		}
 		if err == nil {
@@ -113,6 +119,11 @@ func (s *fakeSentinel) serve(nc net.Conn) {
 func (s *fakeSentinel) reply(c *respconn.Conn, nc net.Conn, args []string) []respconn.Value {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hook != nil {
+		if v, ok := s.hook(args); ok {
+			return []respconn.Value{v}
+		}
+	}
 	switch args[0] {
 	case "HELLO":
 		if s.resp2 {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	switchPoll = 20 * time.Millisecond // between two looks at a replica's offset or a sentinel's address
-	catchUp    = 5 * time.Millisecond  // the same while writers are paused for it
+	switchPoll = 20 * time.Millisecond // between two looks at a sentinel's address
+	catchUp    = 5 * time.Millisecond  // between two looks at a replica
+	forgotten  = 3 * time.Second       // a leader that told nobody of its new master for so long will not
 	// farewell is how long the clients of the demoted master are left to find out
 	// by themselves. The replies of what was paused there (-READONLY) are read
 	// meanwhile by the other proxies, which then follow the sentinels: a connection
@@ -46,6 +47,8 @@ type Switchover struct {
 	until     time.Time // when it ends by itself
 	consented bool      // a sentinel may be failing over: nothing is undone any more
 	demoted   bool      // the old master is a replica
+	of        Address   // of that one
+	guests    []string  // ids of the clients that it had then
 }
 
 // Switchover looks whether a group can be switched without a loss, and locks it
@@ -62,6 +65,7 @@ func (m *Monitor) Switchover(ctx context.Context, group string) (*Switchover, er
 		return nil, err
 	}
 	s := &Switchover{m: m, cfg: cfg, group: group, readiness: *st, master: askNode(master, cfg), owner: askNode(master, cfg)}
+	s.master.limits.Reply = longestList
 	if err := lock(ctx, s.owner, group); err != nil {
 		return nil, err
 	}
@@ -137,7 +141,7 @@ func (s *Switchover) caughtUp(ctx context.Context, replica Address, upTo int64) 
 	lacks := errors.New("does not answer")
 	for {
 		switch have, err := offsetOf(ctx, a, "slave"); {
-		case err != nil && ctx.Err() == nil:
+		case err != nil && !errors.Is(err, errTimeout):
 			return fmt.Errorf("replica %w", err)
 		case err == nil && have >= upTo:
 			return nil
@@ -174,7 +178,7 @@ func (s *Switchover) Promote(ctx context.Context) (Address, error) {
 	if err := s.verified(ctx, next); err != nil {
 		return Address{}, err
 	}
-	if !s.demoted {
+	if s.of != next {
 		s.demote(ctx, next)
 	}
 	return next, nil
@@ -208,44 +212,59 @@ func (s *Switchover) consent(ctx context.Context, sentinel *asker) error {
 	return nil
 }
 
-// announced waits until a sentinel tells another address. That comes up to a
-// second after the promotion, which only the leader's INFO tells it. Should the
-// pause not last so long, the old master is fenced by what cannot end: it becomes
-// the replica of the one that says master.
+// announced waits until a sentinel tells another address. Before that, as soon
+// as a replica says that it is a master, the old one is made its replica: that is
+// a fence which does not end, as the pause does, and it is what answers the writes
+// that are paused. A proxy that heard of the new master first would close its
+// connections over them and had to call their outcome unknown.
+//
+// Should the leader die before it tells anybody, nobody else knows of the new
+// master, and the old one is a replica: another sentinel is asked then.
 func (s *Switchover) announced(ctx context.Context, sentinel *asker) (Address, error) {
+	watching, stop := context.WithCancel(ctx)
+	promoted := make(chan Address, len(s.replicas))
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer stop()
+	for _, r := range s.replicas {
+		watchers.Go(func() { s.watch(watching, r, promoted) })
+	}
 	tick := time.NewTicker(switchPoll)
 	defer tick.Stop()
-	others := s.agreed[1:]
+	asked, turn := time.Now(), 0
 	for {
-		next, abandoned, err := s.told(ctx, sentinel)
+		next, running, err := s.told(ctx, sentinel)
 		switch {
-		case err != nil && len(others) > 0: // it may be gone for good; the others hear of it by its hello, or from the next leader
-			sentinel.close()
-			sentinel.node, sentinel.with = node{addr: others[0].Address}, askSentinel(others[0], s.cfg).with
-			others = others[1:]
 		case err != nil:
-		case abandoned:
-			s.consented = false
-			return Address{}, &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf("failover: sentinel %v has given it up: see its log", sentinel.addr)}
+			turn++
+			sentinel.close()
+			*sentinel = *askSentinel(s.agreed[turn%len(s.agreed)], s.cfg)
 		case !next.IsZero():
 			return next, nil
-		}
-		if !s.demoted && time.Now().After(s.until.Add(-s.pause()/4)) {
-			if to := s.promoted(ctx); !to.IsZero() {
-				s.demote(ctx, to)
+		case running:
+		case !s.demoted && turn == 0:
+			s.consented = false
+			return Address{}, &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf("failover: sentinel %v has given it up: see its log", sentinel.addr)}
+		case s.demoted && time.Since(asked) > forgotten:
+			asked = time.Now()
+			if err := s.consent(ctx, sentinel); err != nil {
+				s.note("sentinel does not take over the failover", slog.String("cause", err.Error()))
 			}
+			s.consented = true
 		}
 		select {
+		case to := <-promoted:
+			s.demote(ctx, to)
 		case <-tick.C:
 		case <-ctx.Done():
-			return Address{}, &CommandError{Code: "TIMEOUT", Text: fmt.Sprintf("failover: sentinel %v agreed to it, and tells of no new master yet: see PROXY MASTERS", sentinel.addr)}
+			return Address{}, &CommandError{Code: "TIMEOUT", Text: fmt.Sprintf("failover: sentinel %v agreed to it, and tells of no new master yet: see PROXY MASTERS", s.agreed[0].Address)}
 		}
 	}
 }
 
-// told asks a sentinel for the group's address. abandoned: it leads no failover,
-// and tells the old one.
-func (s *Switchover) told(ctx context.Context, sentinel *asker) (next Address, abandoned bool, err error) {
+// told asks a sentinel for the group's address; zero is the old one still. running:
+// it leads a failover.
+func (s *Switchover) told(ctx context.Context, sentinel *asker) (next Address, running bool, err error) {
 	v, err := sentinel.must(ctx, "SENTINEL", "MASTER", s.group) // first: what runs now may be over after the other question
 	if err != nil {
 		return Address{}, false, err
@@ -259,26 +278,33 @@ func (s *Switchover) told(ctx context.Context, sentinel *asker) (next Address, a
 	}
 	told, known, err := parseTold(v)
 	switch {
-	case err != nil || !known:
+	case err != nil:
 		return Address{}, false, err
+	case !known:
+		return Address{}, false, fmt.Errorf("sentinel %v: %w", sentinel.addr, ErrUnknownGroup)
 	case told != s.master.addr:
 		return told, false, nil
 	}
-	leader := sentinel.addr == s.agreed[0].Address
-	return Address{}, leader && !info.has("failover_in_progress"), nil
+	return Address{}, info.has("failover_in_progress"), nil
 }
 
-// promoted is the replica that says it is a master.
-func (s *Switchover) promoted(ctx context.Context) Address {
-	for _, r := range s.replicas {
-		a := askNode(r, s.cfg)
-		_, err := offsetOf(ctx, a, "master")
-		a.close()
-		if err == nil {
-			return r
+// watch tells of a replica when it says that it is a master.
+func (s *Switchover) watch(ctx context.Context, replica Address, promoted chan<- Address) {
+	a := askNode(replica, s.cfg)
+	defer a.close()
+	tick := time.NewTicker(catchUp)
+	defer tick.Stop()
+	for {
+		if _, err := offsetOf(ctx, a, "master"); err == nil {
+			promoted <- replica
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
-	return Address{}
 }
 
 // verified waits until the new master says so and takes commands.
@@ -307,13 +333,18 @@ func (s *Switchover) demote(ctx context.Context, next Address) {
 		s.note("old master could not be made a replica: Sentinel will, what is written to it until then is lost", slog.String("cause", err.Error()))
 		return // the paused ones stay so, for as long as the pause lasts
 	}
-	s.demoted = true
+	again := s.demoted
+	s.demoted, s.of = true, next
+	if again {
+		return
+	}
 	if _, err := s.master.must(ctx, "CLIENT", "UNPAUSE"); err != nil {
 		s.note("old master could not be unpaused: it ends by itself", slog.String("cause", err.Error()))
 	}
 	if v, err := s.master.do(ctx, "CONFIG", "REWRITE"); err != nil || v.IsError() {
 		s.note("old master keeps its role only until it is restarted", slog.String("cause", "CONFIG REWRITE failed"))
 	}
+	s.register(ctx)
 }
 
 // Close lets paused writers go if nothing has come of the switch, and gives up
@@ -332,8 +363,11 @@ func (s *Switchover) Close() {
 	}
 }
 
-// leave closes the clients of the old master. Sentinels know, and to be without
-// their links for a second would only keep them from the next switch.
+// leave closes the clients that the old master had when it was demoted, but for
+// sentinels: they know, and to be without their links for a second would only
+// keep them from the next switch. It may be the master again by now, with other
+// clients, and their ids are others as well, unless it was restarted, which the
+// connection tells: it is not dialled again.
 func (s *Switchover) leave() {
 	defer s.end()
 	select {
@@ -341,21 +375,24 @@ func (s *Switchover) leave() {
 	case <-s.m.ctx.Done():
 		return
 	}
-	a := askNode(s.master.addr, s.cfg)
-	defer a.close()
-	a.limits = respconn.Limits{Reply: longestList}
-	for _, kind := range []string{"normal", "pubsub"} { // the lock is among the second, and not needed any more
-		v, err := a.must(s.m.ctx, "CLIENT", "LIST", "TYPE", kind)
-		text, _ := v.Text()
-		for _, id := range strangers(text) {
-			if err == nil {
-				_, err = a.do(s.m.ctx, "CLIENT", "KILL", "ID", id, "SKIPME", "yes") // one that is gone is no error
-			}
-		}
-		if err != nil {
-			s.note("clients of the old master could not be told to look for the new one", slog.String("cause", err.Error()))
+	for _, id := range s.guests {
+		if s.master.conn == nil {
 			return
 		}
+		_, _ = s.master.once(s.m.ctx, "CLIENT", "KILL", "ID", id, "SKIPME", "yes") // most have gone by themselves
+	}
+}
+
+// register notes the clients of the old master.
+func (s *Switchover) register(ctx context.Context) {
+	for _, kind := range []string{"normal", "pubsub"} {
+		v, err := s.master.must(ctx, "CLIENT", "LIST", "TYPE", kind)
+		if err != nil {
+			s.note("clients of the old master cannot be told to look for the new one", slog.String("cause", err.Error()))
+			return
+		}
+		text, _ := v.Text()
+		s.guests = append(s.guests, strangers(text)...)
 	}
 }
 
