@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"respgate/engine/buffer"
 	"respgate/engine/command"
 	"respgate/engine/resp"
 )
@@ -32,23 +31,19 @@ func (c *client) block() {
 	c.pause(pauseSwitch)
 }
 
-// maxAhead is how much is read of a client that is blocked.
-const maxAhead = buffer.Large
-
 // readsAhead reports that the client is read although nothing of it is handled.
 func (c *client) readsAhead() bool {
-	return c.session != nil && c.session.blocked && !c.session.deaf && c.state == clientOpen && c.paused == pauseSwitch
+	return c.session != nil && c.session.blocked && c.state == clientOpen && c.paused == pauseSwitch
 }
 
 // readAhead keeps what comes until the client is handled again. Its end takes everything along.
 func (c *client) readAhead() {
-	if c.inLen >= maxAhead {
-		c.session.deaf = true
-		c.watch()
-		return
-	}
 	if c.in == nil || c.in.Cap() == int(c.inLen) {
-		next := c.loop.bufs.Get(min(2*int(c.inLen)+minInput, maxAhead))
+		if int64(c.inLen) >= c.pool.topo.Settings.ClientBuffer {
+			c.miss() // its end could not be noticed any more
+			return
+		}
+		next := c.loop.bufs.Get(2*int(c.inLen) + minInput)
 		if c.in != nil {
 			copy(next.Bytes(), c.in.Bytes()[:c.inLen])
 			c.in.Release()

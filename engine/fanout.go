@@ -110,6 +110,14 @@ func (g *group) connected() bool {
 	return false
 }
 
+// anyGroup is a group that is up, or the first, where requests wait.
+func (c *client) anyGroup() *group {
+	if g := c.anyUp(); g != nil {
+		return g
+	}
+	return c.pool.groups[0]
+}
+
 // anyUp is the group that answers for all: the first that is connected, or else up; nil if there is none.
 func (c *client) anyUp() *group {
 	if c.pool.topo.Access == topology.Reject {

@@ -311,7 +311,7 @@ func TestKillWithoutLink(t *testing.T) {
 	a := r.dial()
 	for range 2 {
 		a.send(req("SCRIPT", "KILL"))
-		a.wantError("ERR respgate: no session link free: group 'g1' has 0 in use")
+		a.wantError("ERR respgate: no session link free: group 'g1' has 0, in use")
 	}
 	a.do("+PONG\r\n", "PING")
 }

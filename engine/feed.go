@@ -115,7 +115,7 @@ func (ln *lane) fed(kind byte, rep *reply) {
 	case kind == '+' && monitor:
 		ln.expected = ln.expected[1:]
 		s.monitorConfirmed(ln)
-	case kind == '+' && s.monitor && s.call == nil:
+	case kind == '+' && s.monitor && (s.call == nil || s.call.request.cmd != cmdMonitor):
 		s.client.push(monitorLine(ln.server.group, rep.whole()))
 	}
 }
@@ -146,7 +146,7 @@ func (s *session) pushed(ln *lane, rep *reply) {
 	default:
 		switch sub := s.subs.names[kind-1][string(name)]; {
 		case sub == nil:
-		case sub.delivers():
+		case sub.delivers() && (s.call == nil || s.call != sub.call || sub.leaving):
 			s.client.pass(rep)
 		case s.call != nil && !sub.pending[ln]:
 			s.call.keep(rep)
@@ -236,9 +236,15 @@ func (c *client) tooSlow(n int64) bool {
 	if int64(c.out.Size())+n <= max(c.pool.topo.Settings.ClientBuffer, n) {
 		return false
 	}
+	c.miss()
+	return true
+}
+
+// miss closes a client that cannot be given what was pushed to it: a gap is something that only the end of the connection
+// can tell.
+func (c *client) miss() {
 	c.pool.count(errTooSlow)
 	c.close()
-	return true
 }
 
 // feedCall is a SUBSCRIBE or MONITOR that not all servers have confirmed. The client waits for it.
@@ -248,6 +254,7 @@ type feedCall struct {
 	left    int // confirmations still to come
 	done    func() []byte
 	undo    func()
+	ending  bool   // UNSUBSCRIBE
 	early   []byte // messages of groups that have confirmed, until all have
 	timer   timer.Timer
 }
@@ -256,6 +263,7 @@ type feedCall struct {
 func (call *feedCall) keep(rep *reply) {
 	c := call.session.client
 	if int64(len(call.early)+rep.size()) > c.pool.topo.Settings.ClientBuffer {
+		c.miss()
 		return
 	}
 	at := len(call.early)
@@ -269,7 +277,14 @@ func (s *session) wait(call *feedCall, r *request) {
 	c := s.client
 	call.session, call.request = s, r
 	r.blocking = true
-	call.timer.Func = func(int64) { call.fail(call.late()) }
+	call.timer.Func = func(int64) {
+		if call.ending { // it has ended for the client whatever a server says, or does not say
+			call.undo()
+			call.finish()
+			return
+		}
+		call.fail(call.late())
+	}
 	s.call = call
 	c.pause(pauseSwitch)
 	if call.left == 0 {
@@ -277,9 +292,11 @@ func (s *session) wait(call *feedCall, r *request) {
 		return
 	}
 	set := &c.pool.topo.Settings
-	if limit := max(set.HoldTimeout, set.Timeout); limit > 0 {
-		c.loop.wheel.Set(&call.timer, c.loop.now+int64(limit))
+	limit := max(set.HoldTimeout, set.Timeout)
+	if limit <= 0 {
+		limit = set.ConnectTimeout
 	}
+	c.loop.wheel.Set(&call.timer, c.loop.now+int64(limit))
 }
 
 // late says why a call has not been confirmed in time.
@@ -341,8 +358,10 @@ func (s *session) follow() {
 		}
 	}
 	for _, g := range p.groups {
-		if len(s.feeds) > 0 && !s.openFeed(g) || len(s.setup) > 0 && !s.open(g) {
+		if len(s.feeds) > 0 && !s.openFeed(g) || len(s.setup) > 0 && !s.lease(g) {
 			p.count(errNoSessionLink)
+			s.client.miss() // it would not be told of what happens in that group
+			return
 		}
 	}
 }

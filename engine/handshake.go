@@ -25,7 +25,7 @@ const (
 	stepUnwatch
 )
 
-var stepNames = [...]string{"AUTH", "HELLO 3", "SELECT", "ROLE", "INFO replication", "INFO server", "CLIENT ID", "CLIENT TRACKING", "RESET", "DISCARD", "UNWATCH"}
+var stepNames = [...]string{"AUTH", "HELLO 3", "SELECT", "ROLE", "INFO replication", "INFO server", "CLIENT ID", "CLIENT", "RESET", "DISCARD", "UNWATCH"}
 
 func (s step) name() string { return stepNames[s] }
 
@@ -73,6 +73,7 @@ func (k *link) greeted(kind byte, rep *reply) {
 	k.steps = k.steps[1:]
 	text := rep.whole()
 	if isError(kind) && !k.tolerates(s, text) {
+		k.refused = s == stepSetup || s == stepSelect && k.server.db != poolDB
 		k.close(s.name() + ": " + k.redact(text))
 		return
 	}

@@ -71,6 +71,10 @@ func (g *group) lease(s *session, w way, feed bool) *lane {
 	}
 	ln.session, ln.feed, ln.broken = s, feed, false
 	ln.server.used = true
+	if ln.server.links[0] == nil {
+		ln.server.connect()
+		ln.server.schedule()
+	}
 	return ln
 }
 
@@ -80,6 +84,7 @@ func (g *group) mayLease() bool {
 	for g.shared.lanes.Add(1) > limit {
 		g.shared.lanes.Add(-1)
 		if len(g.lanes.idle) == 0 {
+			g.askForLane()
 			return false
 		}
 		g.lanes.idle[0].discard("another session needs its place")
@@ -87,9 +92,24 @@ func (g *group) mayLease() bool {
 	return true
 }
 
+// askForLane lets the other loops give up an idle lane of the group, for whoever asks next.
+func (g *group) askForLane() {
+	pool, name := g.pool.name, g.name
+	for _, l := range g.loop.eng.loops {
+		if l == g.loop {
+			continue
+		}
+		l.post(func() {
+			if p := l.pools[pool]; p != nil && p.byName[name] != nil && len(p.byName[name].lanes.idle) > 0 {
+				p.byName[name].lanes.idle[0].discard("a session of another loop needs its place")
+			}
+		})
+	}
+}
+
 // noLane is the error for a client that gets no lane.
 func (g *group) noLane() string {
-	return fmt.Sprintf("ERR respgate: no session link free: group '%s' has %d in use, as many as session_links of pool '%s' allows",
+	return fmt.Sprintf("ERR respgate: no session link free: group '%s' has %d, in use or just given back, as many as session_links of pool '%s' allows",
 		g.name, g.shared.lanes.Load(), g.pool.name)
 }
 
@@ -98,7 +118,7 @@ func (ln *lane) handBack() {
 	s := ln.server
 	k := s.links[0]
 	ln.session, ln.feed, ln.expected = nil, false, nil
-	usable := k != nil && k.state == linkUp && !k.blocked && !k.retiring && k.inflight.count == 0 && s.pending.count == 0 && s.retired == ""
+	usable := k != nil && len(s.draining) == 0 && k.state == linkUp && !k.blocked && !k.retiring && k.inflight.count == 0 && s.pending.count == 0 && s.retired == ""
 	switch {
 	case !usable || ln.dirty&(dirtyMonitor|dirtyUnverified) != 0:
 		ln.discard("its client has left")
@@ -124,6 +144,9 @@ func (ln *lane) discard(why string) {
 	ln.session = nil
 	s := ln.server
 	s.retire(why)
+	for _, k := range slices.Clone(s.draining) {
+		k.retire() // nobody waits for what is in flight there
+	}
 	if s.links[0] == nil && len(s.draining) == 0 {
 		ln.gone()
 	}

@@ -49,6 +49,7 @@ type link struct {
 	demoted  bool // it is no master
 	retiring bool // closes when its last reply is in
 	replaced bool // void: the group has another master
+	refused  bool // the server does not do what one client wants of it
 }
 
 type linkState uint8
@@ -394,6 +395,12 @@ func (k *link) dropChunk() {
 // onReply passes one reply to the request it belongs to: the oldest in flight.
 func (k *link) onReply(kind byte, rep *reply) {
 	l, g := k.loop, k.server.group
+	if ln := k.server.lane; k.huge && (kind == '>' || ln != nil && ln.feed) {
+		if ln != nil && ln.session != nil {
+			ln.session.client.miss()
+		}
+		return
+	}
 	if kind == '>' { // it belongs to nobody on a shared link
 		if k.server.lane != nil {
 			k.server.lane.pushed(rep)

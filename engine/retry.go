@@ -84,7 +84,7 @@ func (k *link) settle() {
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
 func (k *link) takeBack(wasUp bool) {
 	l, g := k.loop, k.server.group
-	if wasUp && k.server.lane != nil && k.server.lane.inTransaction() {
+	if wasUp && k.server.lane != nil && k.server.lane.inTransaction() && k.server.lane.session.sentMulti(k) {
 		k.server.lane.session.brokenOff(k)
 		return
 	}

@@ -41,8 +41,9 @@ type server struct {
 	restUntil int64  // the server said -LOADING: nothing is sent until then
 	cause     string // of the last failure
 
-	used   bool  // somebody wanted it: it is connected again by itself
-	usedAt int64 // when its links were wanted last, of one in group.others
+	deferred bool  // a dial waits for its turn
+	used     bool  // somebody wanted it: it is connected again by itself
+	usedAt   int64 // when its links were wanted last, of one in group.others
 }
 
 // Bounds of a link and of what waits for one that is behind.
@@ -209,6 +210,9 @@ func (s *server) busy() bool {
 
 // opening reports that a link is being established and none has failed since the last one was up.
 func (s *server) opening() bool {
+	if s.deferred && s.failures == 0 {
+		return true
+	}
 	for _, k := range s.links {
 		if k != nil && s.failures == 0 && (k.state == linkConnecting || k.state == linkHandshake) {
 			return true
@@ -298,7 +302,7 @@ func (s *server) connect() {
 	}
 	for i, k := range s.links {
 		if k == nil && s.redialAt <= s.loop.now { // which a dial that fails at once moves
-			if !s.loop.mayDial() {
+			if s.deferred = !s.loop.mayDial(); s.deferred {
 				s.redialAt = s.loop.now + 1 // the next time the timers are looked at
 				return
 			}
@@ -333,6 +337,10 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 		return
 	}
 	s.cause = cause
+	if k.refused {
+		s.refuseAll(k)
+		return
+	}
 	kind := EventDialFailed
 	rest := int64(0)
 	switch {
@@ -350,6 +358,18 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	}
 	s.redialAt = max(s.redialAt, l.now+rest)
 	l.eng.observe(Event{Kind: kind, Pool: s.group.pool.name, Group: s.group.name, Master: s.master.Name, Generation: s.master.Generation, Cause: cause})
+	s.recover()
+}
+
+// refuseAll answers what waits when the server does not do what a client wants of its links: go to a database, or track
+// keys. That is no failure of the server, and nobody else's concern.
+func (s *server) refuseAll(k *link) {
+	s.used, s.redialAt = false, s.loop.now+s.loop.jitter(redialFirst)
+	for s.pending.count > 0 {
+		r := s.popPending()
+		s.loop.fail(r, errRejected, "ERR respgate: group '"+s.group.name+"': its master "+k.peer+" refuses: "+s.cause)
+		s.loop.leave(r, inServer)
+	}
 	s.recover()
 }
 

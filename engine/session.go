@@ -20,7 +20,6 @@ type session struct {
 
 	killing  bool // a script is to be ended: its server answers hardly anything meanwhile
 	blocked  bool // a command waits at its server for as long as it says
-	deaf     bool // so much came meanwhile that no more is read
 	call     *feedCall
 	subs     subscriptions
 	monitor  bool
@@ -52,10 +51,21 @@ func (s *session) open(g *group) bool {
 	if s.lanes[g] != nil {
 		return true
 	}
+	if !s.lease(g) {
+		s.refuse(errNoSessionLink, g.noLane())
+		return false
+	}
+	return true
+}
+
+// lease is open without a word to the client.
+func (s *session) lease(g *group) bool {
+	if s.lanes[g] != nil {
+		return true
+	}
 	c := s.client
 	ln := g.lease(s, way{c.proto3, c.db}, false)
 	if ln == nil {
-		s.refuse(errNoSessionLink, g.noLane())
 		return false
 	}
 	s.lanes[g] = ln.server
@@ -123,6 +133,7 @@ func (s *session) failed(ln *lane, cmd *command.Command, first []byte) {
 			k.retire()
 		}
 	case cmdMulti:
+		s.doubtful = s.doubtful || unanswered(first)
 		s.proved(line(first))
 	default:
 		s.abort()
@@ -140,12 +151,8 @@ func (s *session) replied(r *request, rep *reply) {
 	}
 	failed := isError(first[0])
 	switch r.cmd {
-	case cmdExec:
-		s.tx.executed = first[0] == '*' && first[1] != '-'
-	case cmdDiscard:
-		if s.tx.refused {
-			*rep = reply{text: s.tx.execAbort()}
-		}
+	case cmdExec, cmdDiscard, cmdUnwatch:
+		s.ended(r, rep)
 	case cmdTracking, cmdNoTouch:
 		s.setUp(r.cmd, failed)
 		s.doubtful = s.doubtful || failed && unanswered(first)
@@ -160,6 +167,24 @@ func (s *session) replied(r *request, rep *reply) {
 		if failed && r.inMulti {
 			s.abort()
 		}
+	}
+}
+
+// ended takes the reply to what ends a transaction.
+func (s *session) ended(r *request, rep *reply) {
+	switch ln := r.server; {
+	case r.inMulti: // UNWATCH, queued
+		return
+	case unanswered(rep.first()):
+		s.doubtful = true
+	case ln != nil && ln.lane != nil:
+		ln.lane.dirty &^= dirtyTransaction
+	}
+	switch {
+	case r.cmd == cmdExec:
+		s.executed(rep)
+	case r.cmd == cmdDiscard && s.tx.refused:
+		*rep = reply{text: s.tx.execAbort()}
 	}
 }
 
@@ -180,7 +205,7 @@ func (s *session) handle(cmd *command.Command, frame []byte, f *resp.Frame) {
 			return
 		}
 		c.replyError("ERR Can't execute '" + cmd.Name + only)
-	case s.monitor && cmd.Flags&(command.FlagWrite|command.FlagReadOnly) != 0:
+	case s.monitor && (cmd.Flags&(command.FlagWrite|command.FlagReadOnly) != 0 || cmd == cmdPublish || isScript(cmd)):
 		c.replyError("ERR Replica can't interact with the keyspace")
 	default:
 		c.serve(cmd, frame, f)
@@ -237,17 +262,17 @@ func (c *client) postpone(cmd *command.Command) {
 
 // settle ends what is over. Nothing of the client is under way.
 func (s *session) settle() {
-	s.blocked, s.deaf, s.killing = false, false, false
+	s.blocked, s.killing = false, false
+	if s.tx.ending {
+		s.endTransaction()
+	}
 	if s.doubtful {
 		s.doubtful = false
 		for _, sv := range s.lanes {
 			if k := sv.links[0]; k != nil {
-				k.close("it did not answer when its state was changed")
+				k.close("it is not known in which state a client has left it")
 			}
 		}
-	}
-	if s.tx.ending {
-		s.endTransaction()
 	}
 	if !s.tx.multi && !s.tx.watching && len(s.setup) == 0 {
 		for g, sv := range s.lanes {
@@ -300,8 +325,11 @@ func (s *session) end(text string) {
 	if s.call != nil {
 		s.call.fail(text)
 	}
-	if s.blocked && c.queue.head != nil {
-		c.loop.fail(c.queue.head, errGroupGone, text)
+	if r := c.queue.head; s.blocked && r != nil {
+		if r.split != nil {
+			c.loop.unsplit(r)
+		}
+		c.loop.fail(r, errGroupGone, text)
 	}
 }
 
@@ -336,7 +364,7 @@ func (s *session) selectDB(db int32, frame []byte, f *resp.Frame) {
 // selected follows the reply to SELECT on the lanes. Without one nobody knows where they are.
 func (s *session) selected(failed bool, rep *reply) {
 	if failed {
-		s.doubtful = unanswered(rep.first())
+		s.doubtful = len(s.lanes) > 1 || unanswered(rep.first()) // some may have done it
 		return
 	}
 	s.client.db = s.wantedDB

@@ -232,7 +232,7 @@ func (c *client) unsubscribe(cmd *command.Command, frame []byte, f *resp.Frame) 
 		c.respond(text)
 		return
 	}
-	call := &feedCall{done: func() []byte { return text }}
+	call := &feedCall{ending: true, done: func() []byte { return text }}
 	for _, sub := range gone {
 		sub.call = call
 		if len(sub.pending) > 0 {

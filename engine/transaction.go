@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strings"
 
 	"respgate/engine/command"
@@ -27,20 +28,26 @@ type transaction struct {
 	ending   bool   // EXEC or DISCARD is under way
 	refused  bool   // by EXECABORT of the proxy's own: the server is sent DISCARD
 	refusal  []byte // that reply; nil for the usual one
-	executed bool   // the reply to EXEC says so
 	lost     string // the error, once the link is lost or MULTI was refused: nothing has been executed, and nothing will be
 
 	early      []earlyCommand // those without keys, until the group is known
 	earlyBytes int64
-	queued     int    // commands, for CLIENT LIST
-	watched    int    // keys
-	db         *int32 // what SELECT among the commands asks for
+	queued     int // commands, for CLIENT LIST
+	watched    int // keys
+	selects    []selectAt
+	executed   *int32 // the database that EXEC has left the server at, if it has changed
 }
 
 // earlyCommand is one that was queued before the transaction's group was known.
 type earlyCommand struct {
 	cmd   *command.Command
 	frame []byte
+}
+
+// selectAt is a SELECT among the commands of a transaction.
+type selectAt struct {
+	at int
+	db int32
 }
 
 // The commands that sessions send by themselves or look for.
@@ -114,9 +121,8 @@ func (s *session) queue(cmd *command.Command, frame []byte, f *resp.Frame) {
 	if !ok {
 		return
 	}
-	if n, ok := resp.ParseInt(arg(frame, f.Args[len(f.Args)-1])); cmd == cmdSelect && ok {
-		db := c.databaseOf(n)
-		tx.db = &db
+	if n, ok := resp.ParseInt(arg(frame, f.Args[len(f.Args)-1])); cmd == cmdSelect && ok && n >= 0 && n <= math.MaxInt32 {
+		tx.selects = append(tx.selects, selectAt{tx.queued, c.databaseOf(n)})
 	}
 	switch {
 	case tx.lost != "" && tx.aborted:
@@ -224,13 +230,20 @@ func (s *session) begin(cmd *command.Command, g *group) bool {
 		s.tracking.caching = "" // it is about all of the transaction
 	}
 	tx.group, tx.begun = g, true
+	tx.proving = !g.permitsMulti // what follows a refused MULTI would be executed at once
+	sv.lane.dirty |= dirtyTransaction
 	s.askRaw(sv, cmdMulti, multiRequest)
-	if !g.permitsMulti { // what follows a refused MULTI would be executed at once
-		tx.proving = true
+	switch {
+	case tx.begun && !tx.proving:
+		return true
+	case tx.begun:
 		c.postpone(cmd)
-		return false
+	case cmd == cmdExec: // MULTI was refused at once
+		s.finishLocally(tx.execAbort())
+	default:
+		c.replyError(tx.lost)
 	}
-	return true
+	return false
 }
 
 // sendEarly sends what was kept until the group was known.
@@ -273,7 +286,7 @@ func (s *session) exec(frame []byte) {
 		s.sendEnd(cmdExec, frame)
 	case len(tx.early) == 0:
 		s.finishLocally(resp.AppendArray(c.loop.scratch(), 0))
-	case s.begin(cmdExec, c.pool.groups[0]): // commands without keys only: any group
+	case s.begin(cmdExec, c.anyGroup()): // commands without keys only
 		s.sendEarly()
 		s.sendEnd(cmdExec, frame)
 	}
@@ -316,6 +329,9 @@ func (s *session) sendEnd(cmd *command.Command, frame []byte) {
 
 // finishLocally ends a transaction that no server knows of.
 func (s *session) finishLocally(text []byte) {
+	if sv := s.lanes[s.tx.group]; sv != nil && sv.lane.dirty&dirtyTransaction != 0 {
+		s.doubtful = true // a link of it may be in MULTI, or watch keys
+	}
 	s.tx.ending = true
 	s.client.respond(text)
 	s.client.pause(pauseSwitch)
@@ -324,16 +340,33 @@ func (s *session) finishLocally(text []byte) {
 
 // endTransaction forgets a transaction that was executed or discarded.
 func (s *session) endTransaction() {
-	if db := s.tx.db; db != nil {
-		if s.tx.executed {
-			s.client.db = *db
-		}
-		if sv := s.lanes[s.tx.group]; sv != nil {
-			sv.db = s.client.db // its link may be at another one only if the outcome is unknown
+	if s.tx.executed != nil {
+		s.client.db = *s.tx.executed
+		for g, sv := range s.lanes {
+			sv.db = s.client.db
 			sv.lane.dirty |= dirtyState
+			s.doubtful = s.doubtful || g != s.tx.group // their links are where they were
 		}
 	}
 	s.tx = transaction{}
+}
+
+// executed takes the reply to EXEC: which of its SELECTs have been executed.
+func (s *session) executed(rep *reply) {
+	tx := &s.tx
+	if len(tx.selects) == 0 {
+		return
+	}
+	n, head, ok := aggregate(rep.whole())
+	if !ok || n < 0 {
+		return
+	}
+	replies, ok := elements(rep.whole()[head:], n)
+	for _, sel := range tx.selects {
+		if ok && sel.at < n && replies[sel.at][0] == '+' {
+			tx.executed = &sel.db
+		}
+	}
 }
 
 // watchKeys is WATCH outside of MULTI.
@@ -351,6 +384,7 @@ func (c *client) watchKeys(cmd *command.Command, frame []byte, f *resp.Frame) {
 		return
 	}
 	s.tx.group, s.tx.watching = g, true
+	s.lanes[g].lane.dirty |= dirtyTransaction
 	s.tx.watched += len(f.Args) - 1
 	c.forward(cmd, g, frame)
 }
@@ -367,6 +401,21 @@ func (c *client) unwatch(frame []byte) {
 		return
 	}
 	s.sendEnd(cmdUnwatch, frame)
+}
+
+// sentMulti reports that the server may have read MULTI, or watches keys: what was under way cannot begin anew elsewhere.
+func (s *session) sentMulti(k *link) bool {
+	if s.tx.watching {
+		return true
+	}
+	for _, q := range []*serverQueue{&k.inflight, &k.server.pending} {
+		for r := q.head; r != nil; r = r.nextServer {
+			if r.cmd == cmdMulti && r.internal && (q == &k.server.pending || r.seq-uint64(r.piece.Len()) >= k.written) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // brokenOff answers what was under way on the link of a transaction that is lost: the server discards it, unless it had
