@@ -75,6 +75,18 @@ func TestLedgerFindsLoss(t *testing.T) {
 	}
 }
 
+// TestLedgerCounts: the reply to INCR or RPUSH says whether something was lost, executed twice, or meant for somebody else.
+func TestLedgerCounts(t *testing.T) {
+	t.Parallel()
+	w := &worker{}
+	for _, r := range []Reply{{Kind: ':', Int: 4}, {Kind: ':', Int: 6}, {Kind: ':', Int: 3}, {Kind: ':', Int: 7}, {Kind: '$', Int: 5}} {
+		w.counted(r, 3, 6) // 4, 5 and 6 are right
+	}
+	if w.stale != 1 || w.twice != 1 || w.wrong != 1 {
+		t.Errorf("stale %d, twice %d, wrong %d; want one of each", w.stale, w.twice, w.wrong)
+	}
+}
+
 func TestFaultProxy(t *testing.T) {
 	t.Parallel()
 	r := StartRedis(t, RedisOptions{})

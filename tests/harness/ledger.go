@@ -25,6 +25,8 @@ type LedgerOptions struct {
 	Workers  int                          // connections per group; 4
 	Interval time.Duration                // between two requests of one connection; 5ms
 	Keys     string                       // how keys begin, so that two ledgers of one pool have none in common; "w"
+	// Observe, if it is set, is told of each request by the goroutine that sent it.
+	Observe func(group string, began, ended time.Time, err error)
 }
 
 // Ledger is a load that keeps books: what was acknowledged, what failed and how, and for how long nothing succeeded.
@@ -186,6 +188,7 @@ func (l *Ledger) Finish(masters map[string]*Redis) []GroupReport {
 		i := slices.Index(l.options.Groups, w.group)
 		r := &reports[i]
 		r.Stale += w.stale
+		r.Duplicates += w.twice
 		r.Wrong += w.wrong
 		m := masters[w.group]
 		if m == nil {
@@ -247,10 +250,15 @@ type worker struct {
 	conn   *Conn
 
 	sets   [keysPerWorker]struct{ acked, sent int } // the newest sequence number acknowledged, and sent
-	counts [keysPerWorker]struct{ acked, unknown int }
+	counts [keysPerWorker]struct {
+		acked, unknown int
+		last           int64 // that INCR has answered
+	}
 	pushed map[string]bool // element -> acknowledged
+	length int64           // that RPUSH has answered last
 	seq    int
 	stale  int
+	twice  int
 	wrong  int
 }
 
@@ -270,7 +278,11 @@ func (w *worker) run() {
 		case <-tick.C:
 		}
 		began := time.Now()
-		if err := w.step(); err != nil {
+		err := w.step()
+		if observe := w.ledger.options.Observe; observe != nil {
+			observe(w.group, began, time.Now(), err)
+		}
+		if err != nil {
 			book.failure(err)
 			continue
 		}
@@ -365,11 +377,23 @@ func (w *worker) incr(i int) error {
 		w.counts[i].unknown++
 		return err
 	}
-	if r.Kind != ':' {
-		w.wrong++
-	}
-	w.counts[i].acked++
+	c := &w.counts[i]
+	w.counted(r, c.last, int64(c.acked+c.unknown+1))
+	c.last = r.Int
+	c.acked++
 	return nil
+}
+
+// counted checks a number that only this worker makes grow: it is more than the last one, and no more than has been sent.
+func (w *worker) counted(r Reply, last, sent int64) {
+	switch {
+	case r.Kind != ':':
+		w.wrong++
+	case r.Int > sent:
+		w.twice++
+	case r.Int <= last:
+		w.stale++
+	}
 }
 
 func (w *worker) push() error {
@@ -379,9 +403,8 @@ func (w *worker) push() error {
 	if err != nil {
 		return err
 	}
-	if r.Kind != ':' {
-		w.wrong++
-	}
+	w.counted(r, w.length, int64(len(w.pushed)))
+	w.length = r.Int
 	w.pushed[id] = true
 	return nil
 }
