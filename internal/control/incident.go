@@ -154,14 +154,12 @@ func (i *incident) note(g *group, v sentinelclient.GroupView, round time.Time) {
 func (i *incident) elected(g *group, v sentinelclient.GroupView, now time.Time) {
 	i.New, i.Epoch, i.Generation, i.Applied = g.master.Name, g.master.Epoch, g.master.Generation, i.until(now)
 	el := v.Election
-	named := false
 	i.Votes = make([]status.Vote, len(el.Votes))
 	for n, w := range el.Votes {
 		i.Votes[n] = status.Vote{Sentinel: w.Sentinel.String(), State: w.State, Epoch: w.Epoch}
 		if !w.Master.IsZero() {
 			i.Votes[n].Master = w.Master.String()
 		}
-		named = named || w.Master == v.Master
 	}
 	i.Decided, i.Verified = i.until(el.DecidedAt), i.until(el.TakenAt)
 	if !el.SignAt.IsZero() {
@@ -171,7 +169,7 @@ func (i *incident) elected(g *group, v sentinelclient.GroupView, now time.Time) 
 	case i.Source == status.Planned:
 	case v.Pinned:
 		i.Source = status.Operator
-	case len(el.Votes) > 0 && !named:
+	case el.DecidedAt.IsZero() && !el.TakenAt.IsZero():
 		i.Source = status.Early
 	default:
 		i.Source = status.BySentinel
