@@ -54,8 +54,12 @@ type early struct {
 // ahead: the master was taken early and nobody has announced it yet.
 func (e *early) ahead(now time.Time) bool { return !e.before.IsZero() && now.Before(e.until) }
 
-// signed notes a sentinel's sign; node is zero if it names no replica.
+// signed notes a sentinel's sign; node is zero if it names no replica. One in
+// tilt gives none.
 func (g *group) signed(now time.Time, link linkID, node Address) {
+	if !g.ballot.counts(link) {
+		return
+	}
 	if len(g.early.signs) == 0 {
 		g.early.known = slices.Clone(g.replicas)
 	}
@@ -68,6 +72,12 @@ func (g *group) signed(now time.Time, link linkID, node Address) {
 	if !node.IsZero() {
 		g.early.signs[i].node = node
 	}
+}
+
+// unsigned takes a sentinel's sign back: it is in tilt, and the link to it, which
+// knows that, may be lost.
+func (e *early) unsigned(link linkID) {
+	e.signs = slices.DeleteFunc(e.signs, func(s sign) bool { return s.link == link })
 }
 
 // recall lets everything go that a failover has brought: it is over, or its

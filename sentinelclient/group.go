@@ -105,6 +105,9 @@ func (g *group) Step(now time.Time, ev any) []action {
 		g.ballot.lost(ev.link)
 	case evVoterTilt:
 		g.ballot.tilt(ev.link, ev.on)
+		if ev.on {
+			g.early.unsigned(ev.link)
+		}
 	case evElectorate:
 		g.ballot.elect(ev.members)
 	case evHint: // changes no fact that settle looks at, and comes in floods
