@@ -49,6 +49,7 @@ type Switchover struct {
 	demoted   bool      // the old master is a replica
 	of        Address   // of that one
 	guests    []string  // ids of the clients that it had then
+	closed    bool
 }
 
 // Switchover looks whether a group can be switched without a loss, and locks it
@@ -351,6 +352,10 @@ func (s *Switchover) demote(ctx context.Context, next Address) {
 // the lock. After a switch it returns at once; the clients that are left at the
 // old master are closed some time later, so that they look for the new one.
 func (s *Switchover) Close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
 	if !s.paused.IsZero() && !s.consented && !s.demoted {
 		ctx, cancel := within(context.Background(), time.Until(s.until)+s.cfg.MasterTimeout)
 		defer cancel()

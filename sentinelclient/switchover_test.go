@@ -268,9 +268,6 @@ func TestSwitchoverRefused(t *testing.T) {
 		}, "NOPERM master ", "needs SUBSCRIBE", false, false},
 		{"no pause", func(th *theatre) { th.always("master CLIENT PAUSE", fail("ERR syntax error")) }, "ERR pause: master ", "Redis 6.2", true, false},
 		{"no catching up", func(th *theatre) {
-			for _, s := range []string{"sentinel1", "sentinel2", "sentinel3"} {
-				th.always(s+" SENTINEL MASTER", th.info("down-after-milliseconds", "1000"))
-			}
 			th.always("replica ROLE", th.following("connected", 940))
 		}, "NOREPLICA catch-up: replica ", "lacks 60 bytes", true, false},
 		{"refused", func(th *theatre) { th.always(agreed, fail("INPROG Failover already in progress")) }, "INPROG sentinel ", "", true, true},

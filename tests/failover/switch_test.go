@@ -12,7 +12,7 @@ import (
 	"respgate/tests/harness"
 )
 
-var switchesFlag = flag.Int("switches", 2, "of TestSwitchesInARow")
+var switchesFlag = flag.Int("switches", 2, "of TestSwitchesInARow; 20 in a soak")
 
 // order gives the order for a switch, and waits for as long as one may take.
 func order(t *testing.T, p *harness.Proxy, group string) harness.Reply {
@@ -59,16 +59,20 @@ func TestSwitchesInARow(t *testing.T) {
 	other.Progress(500)
 	var took []string
 	began := time.Now()
-	for i := range *switchesFlag {
+	switches := *switchesFlag
+	if *soakFlag > 0 {
+		switches = max(switches, 20)
+	}
+	for i := range switches {
 		d := switched(t, f, "g1", proxies[i%2], proxies...)
 		took = append(took, fmt.Sprint(d.Milliseconds()))
 		l.Progress(500)
 		other.Progress(500)
-		if i+1 < *switchesFlag {
+		if i+1 < switches {
 			f.WaitSettled()
 		}
 	}
-	t.Logf("%d switches in %v, ms each: %s", *switchesFlag, time.Since(began).Round(time.Millisecond), strings.Join(took, " "))
+	t.Logf("%d switches in %v, ms each: %s", switches, time.Since(began).Round(time.Millisecond), strings.Join(took, " "))
 	masters := f.Masters()
 	for _, reports := range [][]harness.GroupReport{l.Finish(masters), other.Finish(masters)} {
 		untouched(t, reports)
