@@ -39,9 +39,18 @@ type inquiry struct {
 // askTurn is how many clients a loop looks at in one turn: the others need not wait for more.
 const askTurn = 128
 
+// maxInquiries is how many a loop has under way: what each has gathered stays in memory until the last loop has answered.
+const maxInquiries = 32
+
 // ask puts a question to every loop and answers the request being handled when all have replied.
 func (c *client) ask(cmd *command.Command, q question) {
 	l := c.loop
+	if l.inquiries >= maxInquiries {
+		c.pool.count(errBusy)
+		c.replyError("ERR respgate: too many clients ask for others just now: ask again")
+		return
+	}
+	l.inquiries++
 	r := l.newRequest()
 	r.client, r.cmd, r.start, r.queued = c, cmd, l.now, inClient
 	c.await(r)
@@ -111,6 +120,7 @@ func (in *inquiry) take(got []answer) {
 	if in.open--; in.open > 0 {
 		return
 	}
+	in.home.inquiries--
 	c, ok := in.home.slots.get(in.asker).(*client)
 	if !ok {
 		return

@@ -22,13 +22,14 @@ const (
 	errNoSessionLink
 	errAborted
 	errTooSlow
+	errBusy
 	errorKinds
 )
 
 var errorNames = [errorKinds]string{
 	"protocol", "unknown-command", "arity", "noauth", "unsupported", "crossslot", "too-large", "no-authority", "no-master",
 	"hold-full", "hold-timeout", "timeout", "unknown-outcome", "rejected", "group-removed",
-	"no-session-link", "aborted", "too-slow",
+	"no-session-link", "aborted", "too-slow", "busy",
 }
 
 // count notes an error of the proxy's own.

@@ -36,6 +36,7 @@ type loop struct {
 	dirtyLinks   []*link
 	dirtyClients []*client
 	stalled      []*client // not read because of the memory limit
+	inquiries    int       // under way for clients of this loop
 
 	dialsAt int64 // the turn of the loop that dials counts
 	dials   int   // connections begun in it
