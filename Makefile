@@ -14,7 +14,7 @@ BENCHCOUNT ?= 1
 SOAK ?= 10m
 SEED ?= 0
 
-.PHONY: run build test test-compat differential check bench compare scaling report bench-program fuzz clean deps format vet portable unit plain e2e failover soak staticcheck vulncheck
+.PHONY: run build test test-compat differential check bench compare scaling failover-figures report bench-program fuzz clean deps format vet portable unit plain e2e failover soak staticcheck vulncheck
 
 ## run: a lab on loopback (two groups, three sentinels, a manager, one proxy) in the foreground; Ctrl-C ends all of it
 run:
@@ -41,7 +41,7 @@ test-compat: deps
 differential: deps
 	go test -count=1 -timeout 2h ./tests/differential -args $(ARGS)
 
-## soak: every fault of the matrix, the long ones too, then a random one every few seconds for SOAK (10m); SEED=n repeats an order
+## soak: a random fault every few seconds for SOAK (10m), then every fault of the matrix, the long ones too; SEED=n repeats an order
 soak: deps
 	go test -v -count=1 -timeout 24h ./tests/failover -args -soak $(SOAK) -seed $(SEED)
 
@@ -59,6 +59,10 @@ compare: deps bench-program
 ## scaling: cost over connections, pipeline, value size, groups, loops, MGET width, into docs/SCALING.md; ARGS='-h' shows the flags
 scaling: bench-program
 	@exec bin/bench scaling $(ARGS)
+
+## failover-figures: each fault on real servers and sentinels, into docs/FAILOVER.md, half an hour on a quiet machine
+failover-figures: deps bench-program
+	@exec bin/bench failover -out docs $(ARGS)
 
 ## report: a comparison in half a minute that judges nothing
 report: bench-program

@@ -3,7 +3,7 @@
 // are the harness' own and the servers are real.
 //
 //	go test ./tests/failover                              the quick faults
-//	go test ./tests/failover -args -soak 10m [-seed N]    all of them, and then a random one every few seconds
+//	go test ./tests/failover -args -soak 10m [-seed N]    a random one every few seconds, and then all of them
 package failover
 
 import (
