@@ -3,6 +3,7 @@
 //	bench compare    proxies side by side on the same load; a table of ratios
 //	bench report     the same in half a minute, for CI: prints, and judges nothing
 //	bench scaling    cost over connections, pipeline depth, value size, groups, loops, keys of an MGET; docs/SCALING.md
+//	bench failover   what clients notice of each fault; the figures of docs/FAILOVER.md
 //	bench load       the load generator that scaling runs as a process of its own
 //
 // It starts what it needs (redis-server, redis-benchmark, the proxies) on loopback, in a directory for the time being,
@@ -24,11 +25,12 @@ import (
 	"syscall"
 )
 
-const usage = `usage: bench compare | report | scaling | load [flags]
+const usage = `usage: bench compare | report | scaling | failover | load [flags]
 
   compare   proxies side by side on the same load: a row per run, then a table of ratios
   report    the same in half a minute: exits 0 once the programs have started
   scaling   the proxy's cost over connections, pipeline, value size, groups, loops, MGET width
+  failover  faults on real servers and sentinels: when clients are served again, and what it cost them
   load      the load generator of scaling
 
 bench COMMAND -h shows the flags.
@@ -46,7 +48,7 @@ func run(args []string) int {
 		return 2
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"compare": compareMain, "report": reportMain, "scaling": scalingMain, "load": loadMain,
+		"compare": compareMain, "report": reportMain, "scaling": scalingMain, "failover": failoverMain, "load": loadMain,
 	}
 	command, ok := commands[args[0]]
 	if !ok {

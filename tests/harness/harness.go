@@ -32,13 +32,18 @@ func Main(m *testing.M) {
 	flag.Parse()
 	raiseParallel()
 	code := m.Run()
-	programs.remove()
-	spawner.stop()
+	Release()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintf(os.Stderr, "goroutines left after all tests: %v\n", err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// Release gives back what all uses of the harness in the process share: Main does it for tests, others do it at their end.
+func Release() {
+	programs.remove()
+	spawner.stop()
 }
 
 // raiseParallel lets more tests run at once than there are processors: they mostly wait for other processes.

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"respgate/tests/harness"
+)
+
+// faultRow is a fault, and what clients may notice of it.
+type faultRow struct {
+	name, title string
+	downAfter   time.Duration
+	pool        []string     // lines of the pool
+	struck      []string     // the groups that may notice
+	open        func(*scene) // what it happens to; nil: (*scene).open
+	strike      func(*scene) // the fault, and the wait until it is over
+	goal        goal
+	pictured    bool // the page shows when what happened
+	once        bool // it repeats itself in a round
+}
+
+// moment is what the time to be served again counts from.
+type moment int
+
+const (
+	none moment = iota
+	announced
+	promoted
+	healed
+)
+
+var moments = [...]string{announced: "announced", promoted: "promoted", healed: "its end"}
+
+// goal is what a row has to reach; a zero field asks for nothing, but for failed.
+type goal struct {
+	since     moment
+	within    time.Duration // from there until the group is served again
+	failed    int           // requests that may fail; -1: any number
+	lossless  bool
+	slowest   time.Duration
+	everyWait bool // slowest is that of failures too
+}
+
+// ratioGoal is how much p99 of the groups that are not struck may grow.
+const ratioGoal = 1.2
+
+// missed are the parts of its goal that a row has missed.
+type missed struct{ late, failed, lost, slow, others bool }
+
+func (m measuredRow) missed() missed {
+	g := m.goal
+	return missed{
+		late:   g.within > 0 && !(m.middleOf(damage.late) <= millis(g.within)),
+		failed: g.failed >= 0 && m.worst(damage.errors) > g.failed,
+		lost:   g.lossless && m.worst(damage.lost) > 0,
+		slow:   g.slowest > 0 && m.middleOf(damage.slowest) > millis(g.slowest),
+		others: m.middleOf(damage.others) > ratioGoal,
+	}
+}
+
+func (g goal) String() string {
+	var parts []string
+	if g.within > 0 {
+		parts = append(parts, fmt.Sprintf("%s + %d ms", moments[g.since], g.within.Milliseconds()))
+	}
+	switch {
+	case g.failed == 0:
+		parts = append(parts, "no error")
+	case g.failed > 0:
+		parts = append(parts, fmt.Sprintf("at most %d errors", g.failed))
+	}
+	if g.lossless {
+		parts = append(parts, "nothing lost")
+	}
+	if g.slowest > 0 {
+		what := "slowest"
+		if g.everyWait {
+			what = "every wait"
+		}
+		parts = append(parts, fmt.Sprintf("%s at most %.1f s", what, g.slowest.Seconds()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// inFlight are the requests that a kill may catch.
+const inFlight = 2
+
+func faultRows() []faultRow {
+	g1 := []string{"g1"}
+	crash := goal{since: announced, within: 50 * time.Millisecond, failed: inFlight}
+	early := goal{since: promoted, within: 50 * time.Millisecond, failed: inFlight}
+	soon := []string{"follow: early"}
+	unnoticed := goal{lossless: true}
+	return []faultRow{
+		{name: "kill9", title: "kill -9 of a master", downAfter: time.Second, struck: g1, strike: killed("g1"), goal: crash, pictured: true},
+		{name: "early", title: "the same, `follow: early`", downAfter: time.Second, struck: g1, pool: soon, strike: killed("g1"), goal: early},
+		{name: "kill9-5s", title: "kill -9, down-after 5 s", downAfter: 5 * time.Second, struck: g1, strike: killed("g1"), goal: crash},
+		{
+			name: "stop", title: "SIGSTOP of a master for 10 s", downAfter: time.Second, struck: g1, strike: stopped,
+			goal: goal{since: announced, within: 50 * time.Millisecond, failed: connections / 2, lossless: true},
+		},
+		{
+			name: "hand", title: "SENTINEL FAILOVER of a living master", downAfter: time.Second, struck: g1, strike: byHand,
+			goal: goal{lossless: true, slowest: 1300 * time.Millisecond},
+		},
+		{
+			name: "hand-early", title: "the same, `follow: early`", downAfter: time.Second, struck: g1, pool: soon, strike: byHand,
+			goal: goal{lossless: true, slowest: 300 * time.Millisecond},
+		},
+		{name: "sentinel", title: "the active sentinel killed", downAfter: time.Second, strike: sentinelKilled, goal: unnoticed},
+		{name: "frozen", title: "the active sentinel stopped, then a master killed", downAfter: time.Second, struck: g1, strike: frozenThenKilled, goal: crash},
+		{name: "sentinels", title: "all sentinels killed for 10 s", downAfter: time.Second, strike: sentinelsKilled, goal: unnoticed},
+		{
+			name: "both", title: "both masters killed at once", downAfter: time.Second, struck: []string{"g1", "g2"}, strike: killed("g1", "g2"),
+			goal: goal{since: announced, within: 50 * time.Millisecond, failed: 2 * inFlight},
+		},
+		{
+			name: "packets", title: "the way to a master dead for 10 s", struck: g1, open: tapped, strike: cutOff,
+			pool: []string{fmt.Sprintf("timeout: %v", wireTimeout), fmt.Sprintf("hold: { timeout: %v }", wireTimeout)},
+			goal: goal{since: healed, within: 100 * time.Millisecond, failed: -1, lossless: true, slowest: wireTimeout + 200*time.Millisecond, everyWait: true},
+		},
+		{
+			name: "restart", title: "the proxy killed and started again", downAfter: time.Second, struck: []string{"g1", "g2"}, strike: restarted,
+			goal: goal{since: healed, within: 60 * time.Millisecond, failed: connections, lossless: true},
+		},
+		{
+			name: "switch", title: "PROXY SWITCH, again and again, two proxies, 64 connections", downAfter: 5 * time.Second, struck: g1, open: twoProxies, strike: switchedOver, once: true,
+			goal: goal{lossless: true, slowest: 1500 * time.Millisecond},
+		},
+		{name: "manager", title: "the manager old, empty, lying, gone", downAfter: time.Second, open: managed(&manager{}), strike: managerFails, goal: unnoticed},
+	}
+}
+
+func killed(groups ...string) func(*scene) {
+	return func(s *scene) {
+		s.strike()
+		for _, g := range groups {
+			s.fleet.Group(g).Master.Kill()
+		}
+		for _, g := range groups {
+			s.taken(g)
+		}
+	}
+}
+
+func stopped(s *scene) {
+	old := s.fleet.Group("g1").Master
+	s.strike()
+	old.Freeze()
+	s.lasts(10 * time.Second)
+	old.Thaw()
+	s.taken("g1")
+	harness.Eventually(s, 2*harness.Patience, old.Addr()+" is made a replica", func() error {
+		if role, err := old.Role(); err != nil || role != "slave" {
+			return fmt.Errorf("it is a %s, %v", role, err)
+		}
+		return nil
+	})
+	s.progress()
+	// What was in its kernel it may have executed; whatever came later would have been refused as a replica's, or been lost.
+	if errs, err := old.Ask("INFO", "errorstats"); err != nil || strings.Contains(errs.Str, "READONLY") {
+		s.Errorf("a write was sent to the old master after the switch: %s, %v", errs.Text(), err)
+	}
+}
+
+func byHand(s *scene) {
+	s.strike()
+	s.fleet.Failover("g1")
+	s.taken("g1")
+}
+
+// sentinel is the one that the proxy calls active.
+func (s *scene) sentinel() *harness.Sentinel {
+	active := s.proxies[0].ActiveSentinel(pool)
+	for _, one := range s.fleet.Sentinels {
+		if one.Addr() == active {
+			return one
+		}
+	}
+	s.Fatalf("the active sentinel is %q, which is none of the fleet's", active)
+	return nil
+}
+
+func sentinelKilled(s *scene) {
+	one := s.sentinel()
+	s.strike()
+	one.Kill()
+	s.lasts(quiet)
+	one.Restart() // the masters of the end are found with a majority
+}
+
+func frozenThenKilled(s *scene) {
+	one := s.sentinel()
+	one.Freeze()
+	killed("g1")(s)
+	one.Thaw()
+}
+
+func sentinelsKilled(s *scene) {
+	s.strike()
+	for _, one := range s.fleet.Sentinels {
+		one.Kill()
+	}
+	s.lasts(10 * time.Second)
+	for _, one := range s.fleet.Sentinels {
+		one.Restart()
+	}
+	s.progress()
+}
+
+func restarted(s *scene) {
+	p := s.proxies[0]
+	s.strike()
+	p.Kill()
+	s.healed = time.Now()
+	p.Restart()
+	p.WaitUp(pool)
+}
+
+func twoProxies(s *scene) {
+	s.fleet = s.start("g1")
+	s.proxies = []*harness.Proxy{s.proxy(), s.proxy()}
+	for i, p := range s.proxies {
+		// Three of four requests write: 2,000 a second from 64 connections.
+		s.ledgers = append(s.ledgers, p.Load(pool, s.fleet, s.rate([]string{"w", "v"}[i], 32, 42)))
+	}
+}
+
+func switchedOver(s *scene) {
+	s.strike()
+	for i := range s.switches {
+		p := s.proxies[i%len(s.proxies)]
+		old := s.fleet.WaitMaster("g1", nil)
+		c, err := harness.Dial(p.Config.Admin)
+		if err != nil {
+			s.Fatal(err)
+		}
+		c.Timeout = 3 * time.Minute
+		got, err := c.Do("PROXY", "SWITCH", pool, "g1")
+		c.Close()
+		if err != nil || got.Err() != nil {
+			s.Fatalf("switch %d of %d: %s, %v", i+1, s.switches, got.Text(), err)
+		}
+		fresh := s.fleet.WaitMaster("g1", old)
+		for _, p := range s.proxies {
+			p.WaitMaster(pool, "g1", fresh.Addr())
+		}
+		s.progress()
+		s.fleet.WaitSettled()
+	}
+}
+
+// wireTimeout is the pool's, for requests and for those that wait, where the way to a master is dead.
+const wireTimeout = time.Second
+
+// tapped has sentinels of the harness' own, for real ones would fail over a master that cannot be reached: it is only the
+// proxy's way to it that is dead.
+func tapped(s *scene) {
+	masters, groups := map[string]*harness.Redis{}, []string{"g1", "g2"}
+	var sentinels []string
+	for _, g := range groups {
+		masters[g] = harness.StartRedis(s, harness.RedisOptions{})
+	}
+	s.masters = func() map[string]*harness.Redis { return masters }
+	s.tap = harness.StartFault(s, masters["g1"].Addr())
+	var port int
+	if _, err := fmt.Sscanf(s.tap.Addr(), "127.0.0.1:%d", &port); err != nil {
+		s.Fatal(err)
+	}
+	for range 3 {
+		fake := harness.StartFakeSentinel(s, 2)
+		fake.Name("g1", "127.0.0.1", port, 1)
+		fake.Name("g2", "127.0.0.1", masters["g2"].Port, 1)
+		sentinels = append(sentinels, fake.Addr())
+	}
+	c := harness.NewConfig(s)
+	c.Pool(pool, append(harness.SentinelLines(groups, sentinels, harness.FleetOptions{}), s.row.pool...)...)
+	p := harness.StartProxy(s, c)
+	p.WaitUp(pool)
+	p.WaitWatching(pool)
+	s.proxies = []*harness.Proxy{p}
+	o := harness.LedgerOptions{Addr: c.Addr(pool), Groups: groups, Route: p.Route(pool)}
+	s.rate("w", connections/len(groups), eachRate)(&o)
+	s.ledgers = []*harness.Ledger{harness.StartLedger(s, o)}
+}
+
+func cutOff(s *scene) {
+	s.strike()
+	// Not dropped, but kept: TCP sends again what was dropped, as soon as it gets through.
+	s.tap.Set(harness.ToServer, harness.Fault{Stall: true})
+	s.tap.Set(harness.ToClient, harness.Fault{Stall: true})
+	s.lasts(10 * time.Second)
+	s.healed = time.Now()
+	s.tap.Heal()
+}
+
+// faultTable has a line for each row.
+func faultTable(all []measuredRow) string {
+	var b strings.Builder
+	b.WriteString("| fault | promoted, ms | announced, ms | served again, ms | after it, ms | errors | lost | slowest, ms | others | goal |\n|---|---:|---:|---:|---:|---|---:|---:|---:|---|\n")
+	mark := func(text string, is bool) string {
+		if is {
+			return text + " ⚠"
+		}
+		return text
+	}
+	dash := func(v float64) string {
+		if math.IsNaN(v) {
+			return ""
+		}
+		return number(v)
+	}
+	for _, m := range all {
+		bad := m.missed()
+		errs := "0"
+		for _, r := range m.rounds {
+			if r.errors() == m.worst(damage.errors) && len(r.kinds()) > 0 {
+				errs = kindsText(r.kinds())
+			}
+		}
+		after := m.middleOf(damage.late)
+		if m.goal.since == none {
+			after = math.NaN()
+		}
+		lost := fmt.Sprint(m.worst(damage.lost))
+		if n := m.worst(damage.broken); n > 0 {
+			lost += fmt.Sprintf(", %d executed twice or answered to another ⚠", n)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", m.title, dash(m.middleOf(damage.promoted)), dash(m.middleOf(damage.announced)),
+			dash(m.middleOf(damage.restored)), mark(dash(after), bad.late), mark(errs, bad.failed), mark(lost, bad.lost),
+			mark(dash(m.middleOf(damage.slowest)), bad.slow), mark(dash(m.middleOf(damage.others)), bad.others), m.goal)
+	}
+	return b.String()
+}
