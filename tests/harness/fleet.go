@@ -123,19 +123,22 @@ func (g *Group) replicated() error {
 // WaitSettled waits until every sentinel knows the others and every replica.
 func (f *Fleet) WaitSettled() {
 	f.t.Helper()
-	Eventually(f.t, 2*Patience, "the sentinels know each other and every replica", func() error {
-		for _, g := range f.Groups {
-			if err := g.replicated(); err != nil {
+	Eventually(f.t, 2*Patience, "the sentinels know each other and every replica", f.Settled)
+}
+
+// Settled says what is missing for that.
+func (f *Fleet) Settled() error {
+	for _, g := range f.Groups {
+		if err := g.replicated(); err != nil {
+			return err
+		}
+		for _, s := range f.Sentinels {
+			if err := s.settled(g, len(f.Sentinels)); err != nil {
 				return err
 			}
-			for _, s := range f.Sentinels {
-				if err := s.settled(g, len(f.Sentinels)); err != nil {
-					return err
-				}
-			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // AddGroup starts one more group and makes every sentinel watch it.
