@@ -31,9 +31,18 @@ func (r results) add(name string, what result) {
 
 // passes are the names of the tests that passed, sorted.
 func (r results) passes() []string {
+	return r.where(func(state string) bool { return state == passed })
+}
+
+// failures are the names of those that were run and did not pass, however they ended.
+func (r results) failures() []string {
+	return r.where(func(state string) bool { return state != passed && state != "skipped" && state != "pending" })
+}
+
+func (r results) where(ended func(state string) bool) []string {
 	var names []string
 	for name, what := range r {
-		if what.state == passed {
+		if ended(what.state) {
 			names = append(names, name)
 		}
 	}
@@ -123,6 +132,12 @@ func TestResults(t *testing.T) {
 	want := results{"a / b": {passed, ""}, "a / b (2)": {"failed", "why"}, "c (x)": {"panicked", "p"}}
 	if err != nil || !maps.Equal(specs, want) {
 		t.Errorf("a report of Ginkgo is %v, %v, want %v", specs, err, want)
+	}
+	if got, want := specs.passes(), []string{"a / b"}; !slices.Equal(got, want) {
+		t.Errorf("%v have passed, want %v", got, want)
+	}
+	if got, want := specs.failures(), []string{"a / b (2)", "c (x)"}; !slices.Equal(got, want) {
+		t.Errorf("%v have failed, want %v", got, want)
 	}
 	if _, err := ginkgoResults([]byte(`[{"SpecReports": [{"LeafNodeType": "BeforeSuite", "State": "failed"}]}]`)); err == nil {
 		t.Error("a suite that could not be set up is not noticed")

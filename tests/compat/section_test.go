@@ -7,12 +7,13 @@ import (
 	"testing"
 )
 
-// render is the section of docs/COMPATIBILITY.md.
-func render(all []suite, reports []report) string {
+// render is the section of docs/COMPATIBILITY.md. The column on names the server: another version has other commands, so that
+// other tests pass.
+func render(all []suite, reports []report, on string) string {
 	kinds := []string{oneGroup, threeGroups}
 	var b strings.Builder
 	b.WriteString("A server of its own for each run, and for the proxy a pool over one server or three (`servers`, `hash_tag: \"{}\"`). A test is compared if it passes on the plain server.\n\n")
-	b.WriteString("| suite | version | pass on Redis " + measuredOn + " | through one group | through three groups |\n|---|---|---|---|---|\n")
+	b.WriteString("| suite | version " + on + " through one group | through three groups |\n|---|---|---|---|---|\n")
 	for i, s := range all {
 		r := reports[i]
 		fmt.Fprintf(&b, "| %s | %s | %d |", s.name, r.version, r.plain)
@@ -38,7 +39,7 @@ func render(all []suite, reports []report) string {
 			}
 		}
 	}
-	b.WriteString("\nLeft out, for they do not run on a single plain server either:\n\n")
+	b.WriteString("\nLeft out, most of them because they do not run on a single plain server either:\n\n")
 	for _, s := range all {
 		for _, l := range s.left {
 			fmt.Fprintf(&b, "- %s, %s: %s.\n", s.name, l.tests, l.reason)
@@ -55,7 +56,7 @@ func TestSectionSays(t *testing.T) {
 	for _, s := range all {
 		names[s.name] = true
 	}
-	text := render(all, make([]report, len(all)))
+	text := render(all, make([]report, len(all)), "| plain |")
 	for _, d := range differences {
 		if d.reason == "" || !strings.Contains(text, d.reason) {
 			t.Errorf("a difference without a reason: %v", d.tests)

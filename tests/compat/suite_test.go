@@ -30,7 +30,7 @@ type suite struct {
 // run is what one process of a suite needs to find its server.
 type run struct{ env, args []string }
 
-// edit changes the set-up of a copied suite. No test is changed.
+// edit changes the set-up of a copied suite, or how much it sends. No test is changed otherwise.
 type edit struct{ file, find, replace string }
 
 // leftOut are tests that do not run on the plain server either.

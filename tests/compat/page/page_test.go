@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +16,12 @@ func TestSection(t *testing.T) {
 	}
 	if err := section(file, "a", "new", false); err == nil {
 		t.Error("a section that says something else is not noticed")
+	}
+	if err := section(file, "a", "new", false, "old, and"); err == nil || errors.As(err, new(elsewhere)) {
+		t.Errorf("a section of the same version that says something else: %v", err)
+	}
+	if err := section(file, "a", "newer", false, "newer"); !errors.As(err, new(elsewhere)) {
+		t.Errorf("a section that was measured on another version says %v", err)
 	}
 	if err := section(file, "c", "new", true); err == nil {
 		t.Error("a page without the section is not noticed")

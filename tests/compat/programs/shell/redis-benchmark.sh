@@ -3,7 +3,7 @@
 . "$(dirname "$0")/features.sh"
 about="$(redis-benchmark --version | awk '{ print $1, $2 }')"
 
-# bench TESTS OPTIONS... has to report on so many tests.
+# bench TESTS OPTIONS... has to report on so many tests; on more if a later redis-benchmark has more.
 bench() {
 	local tests=$1 said
 	shift
@@ -11,7 +11,8 @@ bench() {
 	tr '\r' '\n' <"$dir/report" >"$dir/lines"
 	said=${said:-$(grep -a -i -m 1 error "$dir/lines" || true)}
 	[ -z "$said" ] || die "$said: $(tail -n 1 "$dir/lines")"
-	same "$(grep -c 'requests per second,' "$dir/lines")" "$tests"
+	said=$(grep -c 'requests per second,' "$dir/lines")
+	[ "$said" -ge "$tests" ] || die "$said tests were reported on, not $tests"
 }
 
 all_tests() { bench 20; }
