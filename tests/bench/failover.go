@@ -59,6 +59,11 @@ func failoverMain(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("\n%s", faultTable(all))
+	for _, m := range all {
+		if m.pictured {
+			fmt.Printf("\n%s:\n\n%s", m.title, m.typical().phases())
+		}
+	}
 	if *out == "" {
 		return nil
 	}

@@ -24,9 +24,14 @@ func (d damage) phases() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| ms after the fault | |\n|---:|---|\n")
 	for _, e := range d.told() {
-		fmt.Fprintf(&b, "| %s | %s |\n", number(math.Round(millis(e.at.Sub(d.struck)))), e.what)
+		fmt.Fprintf(&b, "| %s | %s |\n", d.moment(e), e.what)
 	}
 	return b.String()
+}
+
+// moment is when something happened, in whole milliseconds after the fault.
+func (d damage) moment(e sighting) string {
+	return thousands(int(math.Round(millis(e.at.Sub(d.struck)))))
 }
 
 // told is the fault, all that was seen in the struck group, and the first reply.
@@ -81,7 +86,7 @@ func (d damage) picture() string {
 			colour = blue
 		}
 		text(&b, timelineLeft-60, y+4, "end", colour, "", e.what)
-		text(&b, timelineLeft-14, y+4, "end", ink, "", number(math.Round(millis(e.at.Sub(d.struck)))))
+		text(&b, timelineLeft-14, y+4, "end", ink, "", d.moment(e))
 		line(&b, timelineLeft, y, x(e.at), y, light)
 		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>`+"\n", x(e.at), y, colour)
 	}
