@@ -71,8 +71,8 @@ func suites(redisServer string) []suite {
 		},
 		{
 			name: "rueidis", client: "github.com/redis/rueidis", modules: rueidisModules, pkg: ".",
-			// A million requests show no more than a tenth of them, and take minutes of both processors.
-			edits:  []edit{{"redis_test.go", `"127\.0\.0\.1:6379"`, fromEnv}, {"redis_test.go", `keys := 10000\n`, "keys := 1000\n"}},
+			// A loop of a million requests shows no more than one of 20,000, and takes a minute of both processors.
+			edits:  []edit{{"redis_test.go", `"127\.0\.0\.1:6379"`, fromEnv}, {"redis_test.go", `keys\*100\b`, "keys*2"}},
 			added:  "respgate_cases_test.go.txt",
 			serves: byAddr, groups: []string{oneGroup, threeGroups},
 			args: []string{"-test.run=^(TestSingleCases|TestNegative.*|TestUnblockOnCancel.*)$"},
