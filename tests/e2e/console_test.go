@@ -169,7 +169,7 @@ func TestSessionsAreSeen(t *testing.T) {
 		"transactions": "1", "blocked": "1", "subscribers": "1", "monitors": "1", "tracking": "0",
 		"links": "6", "links-idle": "0", "busiest-group": "a", "busiest-links": "4", "refused": "0",
 	}, pool)
-	wantPrefix(t, dial(t, addr), "-ERR respgate: no session link free: group 'a' has 4 in use", "BLPOP", inA, "1")
+	wantPrefix(t, dial(t, addr), "-ERR respgate: no session link free: group 'a' has 4, in use", "BLPOP", inA, "1")
 	group := func(name string) func() map[string]string {
 		return func() map[string]string { return p.Master("pair", name) }
 	}
