@@ -18,7 +18,10 @@ func suites(redisServer string) []suite {
 	goredisEdits := []edit{
 		{"main_test.go", `redisStackPort = "6379"`, `redisStackPort = os.Getenv("REDIS_PORT")`},
 		{"languages_test.go", `"localhost:6379"`, "apTestAddr()"},
-		{"redis_test.go", `":1234"`, `"127.0.0.1:1"`}, // where nobody listens
+		// Nobody listens at port 1.
+		{"redis_test.go", `":1234"`, `"127.0.0.1:1"`},
+		{"commands_test.go", `"localhost", "8888"`, `"localhost", "1"`},
+		{"main_test.go", `redisSecondaryPort = "6381"`, `redisSecondaryPort = "1"`},
 		{"internal_test.go", `(?s)(Describe\("withConn".*?Options\{)`, "${1}Addr: internalTestRedisAddr(), "},
 	}
 	for _, file := range []string{"autopipeline_fullduplex_test.go", "pipeline_pool_getter_test.go", "pipeline_pool_options_test.go", "pipeline_spill_test.go"} {
