@@ -89,8 +89,11 @@ func suites(redisServer string) []suite {
 			name: "rueidislock", client: "github.com/redis/rueidis", modules: rueidisModules, pkg: "rueidislock",
 			edits:  []edit{{"lock_test.go", `"127\.0\.0\.1:6379"`, fromEnv}, {"lock_test.go", `import \(`, "import (\n\t\"os\""}},
 			serves: byAddr, groups: []string{oneGroup, threeGroups},
-			args: []string{"-test.run=ClientSideCaching|ForceWithContext$|TryWithContext$|MissingPeers|Close$|Flush"},
-			left: []leftOut{{"what waits for clocks only", "it would take minutes"}},
+			args: []string{"-test.run=ClientSideCaching|ForceWithContext$|TryWithContext$|Close$|Flush"},
+			left: []leftOut{
+				{"what waits for clocks only", "it would take minutes"},
+				{"TestLocker_WithContext_MissingPeers", "on a busy machine it waits for ever, on a plain server as well"},
+			},
 		},
 		{
 			name: "redigo", client: "github.com/gomodule/redigo", modules: map[string]string{"github.com/gomodule/redigo": "."}, pkg: "redis",
