@@ -354,3 +354,27 @@ func TestColdLink(t *testing.T) {
 		}
 	})
 }
+
+// TestHoldEndsWithANewDial: what was begun while the master was out of reach may wait for a lost packet for ever; the end of
+// the hold, which says that it answers, connects anew.
+func TestHoldEndsWithANewDial(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		s.on(func(*fakeConn, []string) (string, bool) { return "", true })
+		a := r.dial()
+		a.send(req("APPEND", "k", "v"))
+		until(t, "the handshake has begun", func() bool { open, _ := s.connections(); return open > 0 })
+		r.apply(change("g1", onHold))
+		s.on(func(c *fakeConn, _ []string) (string, bool) { return "", c.number == 0 }) // the first connection leads nowhere
+		until(t, "the request is through", func() bool {
+			r.apply(change("g1", onHold))
+			r.apply(change("g1", release))
+			return len(s.requests()) > 0
+		})
+		a.want(bulk("APPEND k v"))
+		if happened := r.happened(EventDialFailed); happened > 0 {
+			t.Errorf("%d failed dials: the end of a hold is none", happened)
+		}
+	})
+}

@@ -41,6 +41,7 @@ type server struct {
 	restUntil int64  // the server said -LOADING: nothing is sent until then
 	cause     string // of the last failure
 
+	held     bool  // the group was on hold in the last snapshot
 	deferred bool  // a dial waits for its turn
 	used     bool  // somebody wanted it: it is connected again by itself
 	usedAt   int64 // when its links were wanted last, of one in group.others
@@ -55,12 +56,13 @@ const (
 	shortLife     = int64(1e9)   // a link that was lost sooner is not replaced at once: it might be lost again as soon
 	redialFirst   = int64(50e6)  // back-off of dials: at once, then 50 ms doubling up to 1 s, with jitter
 	redialLongest = int64(1e9)
-	maxAtOnce     = 1024 // requests that time out in one turn of the loop, of a link or of what waits
-	maxDials      = 16   // connections begun in one turn of the loop: each takes about as long as fifty requests
+	staleDial     = int64(50e6) // a link that is not up by then may never be, although its master answers others
+	maxAtOnce     = 1024        // requests that time out in one turn of the loop, of a link or of what waits
+	maxDials      = 16          // connections begun in one turn of the loop: each takes about as long as fifty requests
 )
 
 func newServer(g *group, proto3 bool, db int32) *server {
-	s := &server{loop: g.loop, group: g, proto3: proto3, db: db, master: &g.topo.Master}
+	s := &server{loop: g.loop, group: g, proto3: proto3, db: db, master: &g.topo.Master, held: g.topo.Hold}
 	s.links = make([]*link, max(1, g.pool.topo.Settings.ServerConnections))
 	s.timer.Func = s.tick
 	return s
@@ -489,6 +491,10 @@ func (s *server) update(old *topology.Settings) {
 			k.close("its group has another master now")
 		}
 	}
+	if s.held && !s.group.topo.Hold && !moved && s.lane == nil {
+		s.hasten()
+	}
+	s.held = s.group.topo.Hold
 	if linkSettings(old) != linkSettings(set) {
 		s.failures, s.redialAt = 0, 0
 		for _, k := range s.takeLinks() {
@@ -512,6 +518,18 @@ func (s *server) update(old *topology.Settings) {
 		}
 	}
 	s.recover()
+}
+
+// hasten connects now: control has just heard from the master. What was begun before may wait for a packet that is lost.
+func (s *server) hasten() {
+	s.failures, s.redialAt = 0, 0
+	for i, k := range s.links {
+		if k != nil && k.state != linkUp && s.loop.now-k.opened > staleDial {
+			s.links[i] = nil
+			k.replaced = true
+			k.close("its master answers again: it is connected to anew")
+		}
+	}
 }
 
 // replace takes a link that was removed from links out of service.

@@ -14,6 +14,7 @@ const LeaseAuto time.Duration = -1
 // asks INFO once a second and says hello every two).
 const (
 	connectTimeout  = 500 * time.Millisecond // one dial, sentinel or node
+	dialAgain       = 50 * time.Millisecond  // before another one to a node is begun beside it
 	fastPoll        = 100 * time.Millisecond // while something is wrong
 	fastPollFor     = 30 * time.Second       // then back to Config.Poll
 	roleInterval    = time.Second            // ROLE on the control link

@@ -105,7 +105,7 @@ func (n *node) connect(ctx context.Context, q question) (fresh bool, err error) 
 	if n.conn == nil {
 		dialing, cancel := within(ctx, connectTimeout)
 		defer cancel()
-		conn, err := respconn.Dial(dialing, "tcp", n.addr.String(), n.limits)
+		conn, err := n.dial(dialing)
 		if err != nil {
 			return false, err
 		}
@@ -116,6 +116,43 @@ func (n *node) connect(ctx context.Context, q question) (fresh bool, err error) 
 	}
 	deadline, _ := ctx.Deadline()
 	return fresh, n.conn.SetDeadline(deadline)
+}
+
+// dial begins another dial every dialAgain, and takes the first that is through: the kernel sends a lost SYN again after a
+// second, and the way may be open long before.
+func (n *node) dial(ctx context.Context) (*respconn.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		conn *respconn.Conn
+		err  error
+	}
+	outcomes := make(chan outcome)
+	begin := func() {
+		go func() {
+			conn, err := respconn.Dial(ctx, "tcp", n.addr.String(), n.limits)
+			select {
+			case outcomes <- outcome{conn, err}:
+			case <-ctx.Done():
+				if err == nil {
+					_ = conn.Close() // another one was faster
+				}
+			}
+		}()
+	}
+	begin()
+	again := time.NewTicker(dialAgain)
+	defer again.Stop()
+	for {
+		select {
+		case o := <-outcomes:
+			return o.conn, o.err
+		case <-again.C:
+			begin()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // isSelf compares the connection, not the name, with the proxy's listeners: one

@@ -176,7 +176,7 @@ func (g *group) onReport(now time.Time, id nodeID, r report) {
 
 // schedule sets when the node is asked next.
 func (g *group) schedule(now time.Time, p *peer) {
-	first, slowest := vetoBackoff, nodeSlowest
+	first, slowest, from := vetoBackoff, nodeSlowest, now
 	switch p.verdict {
 	case verdictMaster:
 		p.fails = 0
@@ -189,11 +189,14 @@ func (g *group) schedule(now time.Time, p *peer) {
 		}
 		return
 	case verdictUnreachable:
-		first = nodeBackoff
+		first, from = nodeBackoff, p.lastAsk // a time-out was rest enough
+		if !g.troubled.IsZero() && now.Sub(g.troubled) < fastPollFor {
+			slowest = fastPoll // requests wait for it: the back-off must not grow with the outage
+		}
 	case verdictAuth, verdictDenied:
 		first, slowest = authBackoff, sentinelSlowest
 	}
-	p.nextAsk = now.Add(backoff(p.fails, first, slowest, g.jitter()))
+	p.nextAsk = from.Add(backoff(p.fails, first, slowest, g.jitter()))
 	p.fails = min(p.fails+1, 16)
 }
 
