@@ -106,19 +106,22 @@ func slowest(ops []op, after time.Time, all bool) time.Duration {
 	return longest
 }
 
-// percentile99 is that of the successes that ended between two moments; 0 if there were none.
-func percentile99(ops []op, from, to time.Time) time.Duration {
-	var waits []time.Duration
+// waits are those of the successes that ended between two moments.
+func waits(ops []op, from, to time.Time) (all []time.Duration) {
 	for _, o := range ops {
 		if o.failure == "" && o.ended.After(from) && o.ended.Before(to) {
-			waits = append(waits, o.ended.Sub(o.began))
+			all = append(all, o.ended.Sub(o.began))
 		}
 	}
+	return all
+}
+
+// percentile99 is 0 if there are none.
+func percentile99(waits []time.Duration) time.Duration {
 	if len(waits) == 0 {
 		return 0
 	}
-	slices.Sort(waits)
-	return waits[len(waits)*99/100]
+	return slices.Sorted(slices.Values(waits))[len(waits)*99/100]
 }
 
 // kindsText is "2 outcome unknown, 1 timed out".

@@ -57,7 +57,7 @@ func (m measuredRow) missed() missed {
 		failed: g.failed >= 0 && m.worst(damage.errors) > g.failed,
 		lost:   g.lossless && m.worst(damage.lost) > 0,
 		slow:   g.slowest > 0 && m.middleOf(damage.slowest) > millis(g.slowest),
-		others: m.middleOf(damage.others) > ratioGoal,
+		others: others(m.rounds...) > ratioGoal,
 	}
 }
 
@@ -331,7 +331,7 @@ func faultTable(all []measuredRow) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", m.title, dash(m.middleOf(damage.promoted)), dash(m.middleOf(damage.announced)),
 			dash(m.middleOf(damage.restored)), mark(dash(after), bad.late), mark(errs, bad.failed), mark(lost, bad.lost),
-			mark(dash(m.middleOf(damage.slowest)), bad.slow), mark(dash(m.middleOf(damage.others)), bad.others), m.goal)
+			mark(dash(m.middleOf(damage.slowest)), bad.slow), mark(dash(others(m.rounds...)), bad.others), m.goal)
 	}
 	return b.String()
 }

@@ -13,8 +13,8 @@ import (
 const (
 	pool        = "cache"
 	connections = 40
-	eachRate    = 60 // requests a second of a connection
-	quiet       = 3 * time.Second
+	eachRate    = 60              // requests a second of a connection
+	quiet       = 6 * time.Second // at least, before the fault and from it on: a p99 of less is chance
 )
 
 // scene is one run of a row: servers, sentinels, a proxy and its clients.
@@ -129,6 +129,7 @@ func (s *scene) progress() {
 // damage closes the books.
 func (s *scene) damage() damage {
 	s.progress()
+	s.lasts(time.Until(s.struck.Add(quiet)))
 	ended := time.Now()
 	o := damage{row: s.row, struck: s.struck}
 	masters := s.masters()
@@ -145,7 +146,7 @@ func (s *scene) damage() damage {
 			g.lost += r.Lost
 			g.broken += r.Wrong + r.Duplicates
 		}
-		g.before, g.during = percentile99(ops, s.calm, s.struck), percentile99(ops, s.struck, ended)
+		g.before, g.during = waits(ops, s.calm, s.struck), waits(ops, s.struck, ended)
 		g.failed, g.slowest = failures(ops, s.struck), slowest(ops, s.struck, s.row.goal.everyWait)
 		if g.struck {
 			_, g.restored = outage(ops, s.struck)
@@ -194,7 +195,7 @@ type groupDamage struct {
 	failed              map[string]int
 	lost, broken        int
 	slowest             time.Duration
-	before, during      time.Duration // p99
+	before, during      []time.Duration // how long each request took
 	ops                 []op
 	seen                []sighting
 }
@@ -251,15 +252,28 @@ func (d damage) slowest() float64 {
 	return millis(longest)
 }
 
-// others is p99 during the fault in units of that before, of the groups that are not struck; NaN if all are.
-func (d damage) others() float64 {
-	ratio := math.NaN()
+// unstruck are the waits of the groups that the fault does not concern, before it and from it on.
+func (d damage) unstruck() (before, during []time.Duration) {
 	for _, g := range d.groups {
-		if !g.struck && g.before > 0 {
-			ratio = math.Max(nanIs(ratio, 0), float64(g.during)/float64(g.before))
+		if !g.struck {
+			before, during = append(before, g.before...), append(during, g.during...)
 		}
 	}
-	return ratio
+	return before, during
+}
+
+// others is p99 during the faults in units of that before, of all requests to the groups that are not struck; NaN if there
+// are none.
+func others(rounds ...damage) float64 {
+	var before, during []time.Duration
+	for _, d := range rounds {
+		b, w := d.unstruck()
+		before, during = append(before, b...), append(during, w...)
+	}
+	if len(before) == 0 {
+		return math.NaN()
+	}
+	return float64(percentile99(during)) / float64(percentile99(before))
 }
 
 func (d damage) sum(of func(groupDamage) int) int {
@@ -298,6 +312,7 @@ func (d damage) kinds() map[string]int {
 }
 
 func (d damage) String() string {
-	return fmt.Sprintf("promoted %s, announced %s, served again %s, after it %s ms; slowest %s ms; errors [%s]; lost %d; broken %d; others %s",
-		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.broken(), number(d.others()))
+	before, _ := d.unstruck()
+	return fmt.Sprintf("promoted %s, announced %s, served again %s, after it %s ms; slowest %s ms; errors [%s]; lost %d; broken %d; others %s (p99 %v)",
+		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.broken(), number(others(d)), percentile99(before))
 }

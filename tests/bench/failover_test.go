@@ -53,7 +53,7 @@ func TestWaits(t *testing.T) {
 	if got := slowest(ops, origin, true); got != time.Second {
 		t.Errorf("slowest wait: %v, want 1s", got)
 	}
-	if got := percentile99(ops, origin, at(240)); got != time.Millisecond {
+	if got := percentile99(waits(ops, origin, at(240))); got != time.Millisecond {
 		t.Errorf("p99: %v, want 1ms", got)
 	}
 	if diff := cmp.Diff(map[string]int{timedOut: 1}, failures(ops, origin)); diff != "" {
@@ -105,13 +105,13 @@ func crash(late, failed int) damage {
 		failed: map[string]int{unknownOutcome: failed, notConnected: 7}, ops: answered(-1000, 0, 2000+late, 3000),
 		seen: []sighting{{at(1050), "+sdown"}, {at(2010), "respgate: decided <&>"}},
 	}
-	g2 := groupDamage{name: "g2", before: time.Millisecond, during: 1100 * time.Microsecond, ops: answered(-1000, 0, 0, 3000)}
+	g2 := groupDamage{name: "g2", before: []time.Duration{time.Millisecond}, during: []time.Duration{1100 * time.Microsecond}, ops: answered(-1000, 0, 0, 3000)}
 	return damage{row: faultRows()[0], struck: origin, groups: []groupDamage{g1, g2}}
 }
 
 func TestDamage(t *testing.T) {
 	d := crash(30, 2)
-	got := []float64{d.promoted(), d.announced(), d.restored(), d.late(), d.slowest(), d.others(), float64(d.errors())}
+	got := []float64{d.promoted(), d.announced(), d.restored(), d.late(), d.slowest(), others(d), float64(d.errors())}
 	if diff := cmp.Diff([]float64{1400, 2000, 2030, 30, 2000, 1.1, 2}, got); diff != "" {
 		t.Errorf("figures:\n%s", diff)
 	}
