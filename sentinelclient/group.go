@@ -357,7 +357,7 @@ func (g *group) judge(now time.Time) {
 		g.becomeResolving(now, why)
 	case g.master.IsZero():
 		g.becomeVerifying(now, why)
-	case p != nil && c.Accept && !c.Settle && !(p.verdict.denies() && g.suspicion == ""):
+	case p != nil && c.Accept && !c.Settle: // they have left the master of now, even if nobody can be followed yet
 		g.becomeVerifying(now, why)
 	case g.suspicion != "":
 		if c.Why != "" {

@@ -34,10 +34,6 @@ func (v verdict) refuses() bool {
 	return false
 }
 
-// denies: it said itself that it is none. One that refuses our password may well
-// be the new master: what the old one acknowledges meanwhile would be lost.
-func (v verdict) denies() bool { return v == verdictReplica || v == verdictOther }
-
 // report is the outcome of asking a node.
 type report struct {
 	Verdict  verdict

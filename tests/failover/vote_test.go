@@ -158,7 +158,7 @@ func TestFault47WrongAddress(t *testing.T) {
 		epoch++
 		s.announce("g1", host, port, epoch)
 		harness.Eventually(t, harness.Patience, "the console says what is wrong with "+name, func() error {
-			if row := s.row("g1"); !strings.Contains(row["cause"], addr) {
+			if row := s.row("g1"); !strings.Contains(row["cause"], addr) || row["state"] != "verifying" {
 				return fmt.Errorf("%v", row)
 			}
 			return nil
@@ -175,4 +175,18 @@ func TestFault47WrongAddress(t *testing.T) {
 		t.Errorf("a write was sent to the replica:\n%s", errs)
 	}
 	untouched(t, l.Finish(s.servers))
+}
+
+// TestFault47WrongAddressIsAnError: the sentinels have left the master, whatever it says of itself. What it would acknowledge
+// now may be lost.
+func TestFault47WrongAddressIsAnError(t *testing.T) {
+	t.Parallel()
+	s := setStage(t, []string{"g1"}, "hold: { timeout: 200ms }")
+	master := s.servers["g1"]
+	replica := harness.StartRedis(t, harness.RedisOptions{ReplicaOf: master})
+	conn, key := dial(t, s.addr()), keyIn(t, s.proxy, "g1")
+	s.announce("g1", "127.0.0.1", replica.Port, 2)
+	waitError(t, conn, replica.Addr()+": it is a replica of "+master.Addr(), "SET", key, "1")
+	s.announce("g1", "127.0.0.1", master.Port, 3)
+	waitReply(t, conn, "OK", "SET", key, "2")
 }
