@@ -188,6 +188,9 @@ func (c *Controller) schedule(now time.Time) {
 			if at, ok := g.due(); ok && at.After(now) {
 				soonest(at)
 			}
+			if at := g.judgedAt(); at.After(now) {
+				soonest(at)
+			}
 			if !g.ejectedUntil.IsZero() {
 				soonest(g.ejectedUntil)
 			} else if g.trouble != "" && g.server != nil {

@@ -36,6 +36,7 @@ type group struct {
 	took       time.Duration
 	told       told
 	vouched    time.Time // what the data plane was told last
+	unvouched  time.Time // since when nobody vouches for the master, zero if somebody does
 	learned    learned
 	past       past
 
@@ -159,6 +160,15 @@ func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 		g.become(v.State.String(), g.hold, now)
 	}
 	if v.Authority {
+		g.unvouched = time.Time{}
+		return
+	}
+	if g.unvouched.IsZero() {
+		g.unvouched = now
+	}
+	if p.conf.OnAuthorityLost != conf.AuthorityServe && now.Before(g.judgedAt()) {
+		g.wait(fmt.Sprintf("nobody vouches for its master %s at the moment: its sentinels and replicas are being asked", g.master.Name), now)
+		g.become("holding", g.hold, now)
 		return
 	}
 	switch p.conf.OnAuthorityLost {
@@ -173,6 +183,16 @@ func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 	if p.view.Cause != "" {
 		g.reason += ": " + p.view.Cause
 	}
+}
+
+// judgedAt is when on_authority_lost takes effect: after one interaction's time, for a proxy that was stopped has heard from
+// nobody and need only ask. Until then requests wait, but none so long that it would fail for it; where there is no lease
+// there is no such time either.
+func (g *group) judgedAt() time.Time {
+	if g.unvouched.IsZero() || g.pool.conf.AuthorityLease == 0 {
+		return g.unvouched
+	}
+	return g.unvouched.Add(min(g.pool.conf.SentinelTimeout, g.pool.holdTimeout()/2))
 }
 
 // masterless is a group without any master: requests wait while an answer may still come, and after one interaction's time

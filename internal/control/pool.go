@@ -273,16 +273,12 @@ func (p *pool) shapeServers(cfg shard.Config) error {
 // settings are the pool's choices for the data plane.
 func (p *pool) settings() topology.Settings {
 	cf := p.conf
-	s := topology.Settings{
+	return topology.Settings{
 		Password: cf.Password.Reveal(), ServerUser: cf.RedisUser, ServerPassword: cf.RedisAuth.Reveal(), DB: cf.RedisDB,
-		Timeout: cf.Timeout, ConnectTimeout: connectTimeout, HoldTimeout: cf.Hold.Timeout, HoldRequests: cf.Hold.Requests, HoldBytes: int64(cf.Hold.Bytes),
+		Timeout: cf.Timeout, ConnectTimeout: connectTimeout, HoldTimeout: p.holdTimeout(), HoldRequests: cf.Hold.Requests, HoldBytes: int64(cf.Hold.Bytes),
 		ClientBuffer: int64(cf.ClientBuffer), Pipeline: int64(cf.Pipeline), ServerConnections: cf.ServerConnections,
 		Preconnect: cf.Preconnect, TCPKeepalive: cf.TCPKeepalive, VerifyRole: cf.Source() != conf.SourceServers, Databases: max(cf.Databases, cf.RedisDB+1), SessionLinks: cf.SessionLinks, MovingEndpoint: cf.MovingEndpoint,
 	}
-	if cf.Hold.Timeout == conf.HoldAuto {
-		s.HoldTimeout = p.autoHold()
-	}
-	return s
 }
 
 const (
@@ -291,6 +287,14 @@ const (
 	holdLongest    = 10 * time.Second
 	holdFixed      = time.Second // in a fixed list nobody fails over: only a restart is waited for
 )
+
+// holdTimeout is how long a request may wait.
+func (p *pool) holdTimeout() time.Duration {
+	if p.conf.Hold.Timeout == conf.HoldAuto {
+		return p.autoHold()
+	}
+	return p.conf.Hold.Timeout
+}
 
 // autoHold is down-after-milliseconds of the slowest group plus a margin, at most 10 s.
 func (p *pool) autoHold() time.Duration {
