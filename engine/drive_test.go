@@ -113,15 +113,7 @@ func (d *driven) step() {
 		d.t.Fatal(err)
 	}
 	l.now = d.e.clock()
-	for _, ev := range l.events[:n] {
-		if ep := l.slots.get(ev.Handle); ep != nil {
-			ep.onReady(ev.Events)
-		}
-	}
-	l.mail.run()
-	l.wheel.Advance(l.now)
-	l.flush()
-	l.publish()
+	l.act(n)
 	for _, s := range d.servers {
 		s.serve()
 	}

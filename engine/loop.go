@@ -59,6 +59,7 @@ type loop struct {
 	waiting    int          // clients that wait for a reply
 	live       int          // requests in flight that somebody waits for
 	backlog    bool         // a socket has more than was read of it
+	late       int          // turns for which full batches of events go before the deadlines
 	memory     atomic.Int64 // bytes of buffers in use, published once per iteration
 	open       atomic.Int32 // clients, published for the choice of a loop
 	seed       uint64
@@ -84,36 +85,63 @@ func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
 }
 
 const (
-	readSize = 64 << 10         // of one read from a client
-	maxWait  = int64(time.Hour) // of one poll
+	readSize  = 64 << 10         // of one read from a client
+	maxWait   = int64(time.Hour) // of one poll
+	unseen    = int64(100e6)     // that much more than a turn takes has passed without the loop
+	lateTurns = 64               // that may be full of what came meanwhile before deadlines are looked at
 )
 
 // run serves until shut down.
 func (l *loop) run() {
 	for !l.done {
-		n, err := l.poll.Wait(l.events[:], l.waitTime())
-		l.now = l.eng.clock()
+		n, err := l.wait()
 		l.iterations++
 		if err != nil {
 			l.eng.fail(err) // a poller that fails is beyond repair: the process ends with the cause
 			return
 		}
-		for _, ev := range l.events[:n] {
-			if ep := l.slots.get(ev.Handle); ep != nil { // nil: closed earlier in this iteration
-				ep.onReady(ev.Events)
-			}
-		}
-		l.mail.run()
-		l.wheel.Advance(l.now)
-		l.now = l.eng.clock() // the process may have been stopped meanwhile, and what was due to leave with it
-		l.flush()
-		l.publish()
+		l.act(n)
 		if rest := l.moderation.after(n, min(l.waiting, l.live), l.backlog, l.snap.Limits.Batch); rest > 0 {
 			nap(rest)
 		}
 		l.backlog = false
 	}
 	l.poll.Close()
+}
+
+// act does what n events and the time ask for.
+func (l *loop) act(n int) {
+	for _, ev := range l.events[:n] {
+		if ep := l.slots.get(ev.Handle); ep != nil { // nil: closed earlier in this iteration
+			ep.onReady(ev.Events)
+		}
+	}
+	l.mail.run()
+	if l.late > 0 && n == len(l.events) {
+		l.late--
+	} else {
+		l.late = 0
+		l.wheel.Advance(l.now)
+	}
+	l.now = l.eng.clock() // the process may have been stopped meanwhile, and what was due to leave with it
+	l.flush()
+	l.publish()
+}
+
+// wait polls. When time has passed that the loop did not see, since the process was stopped or got no processor, what came
+// meanwhile is in the sockets: that is read before anybody's deadline.
+func (l *loop) wait() (int, error) {
+	before, limit := l.now, l.waitTime()
+	n, err := l.poll.Wait(l.events[:], limit)
+	l.now = l.eng.clock()
+	if err != nil || l.now-before-limit < unseen {
+		return n, err
+	}
+	l.late = lateTurns
+	if n == 0 { // a signal ends a poll without a look at the sockets
+		n, err = l.poll.Wait(l.events[:], 0)
+	}
+	return n, err
 }
 
 // seconds is the time of the clock in seconds, where that is enough.
