@@ -47,6 +47,7 @@ type link struct {
 	retry    serverQueue
 	blocked  bool // a rejection was seen: nothing more is sent, the rest of the replies is awaited
 	demoted  bool // it is no master
+	proven   bool // a rejection was the server's own, not just what a script said
 	retiring bool // closes when its last reply is in
 	replaced bool // void: the group has another master
 	refused  bool // the server does not do what one client wants of it

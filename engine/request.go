@@ -39,6 +39,8 @@ type requestFields struct {
 	internal bool // the proxy's own: no client waits for it; its reply is the session's, if there is one
 	inMulti  bool // it is queued by the server for EXEC
 
+	refusedBy uint8 // the era of the master that has refused it, of a script
+
 	nextClient *request
 	nextServer *request
 }

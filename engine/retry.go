@@ -1,6 +1,11 @@
 package engine
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+
+	"respgate/engine/command"
+)
 
 // What happens to a request whose server failed it. Three classes, and one rule each:
 //
@@ -12,15 +17,59 @@ import "fmt"
 //
 // -BUSY, -OOM, -MISCONF, -NOREPLICAS and all other errors are answers of a live master: the client gets them.
 
+// A script can raise any error, after having written. Its refusals are told by Redis' exact words: a replica executes no
+// write of a script. One that forges them lies about itself, and is bounded: to the same master it is sent twice, for the
+// second time ROLE has just said so and the words are taken for the script's own; what it says of loading is believed
+// maxRetries times; and what follows it on the link is judged by its own replies.
+
+// The words with which a server refuses a script. Redis 7 adds where in the script it was.
+var (
+	replicaRefusals = [][]byte{
+		[]byte("-READONLY You can't write against a read only replica."),
+		[]byte("-READONLY Can not run script with write flag on readonly replica"),
+		[]byte("-MASTERDOWN Link with MASTER is down"),
+	}
+	loadingRefusal = []byte("-LOADING Redis is loading the dataset in memory")
+	wrapped        = []byte("-ERR Error running script (call to f_") // Redis 6 puts a refusal at the end of an error of its own
+	wrappedRefusal = []byte(": -READONLY You can't write against a read only replica.")
+)
+
+// refusesScript reports that a server has refused a script, or a write of one, as a replica.
+func refusesScript(first []byte) bool {
+	for _, words := range replicaRefusals {
+		if bytes.HasPrefix(first, words) {
+			return true
+		}
+	}
+	return wrapsRefusal(first)
+}
+
+func wrapsRefusal(first []byte) bool {
+	return bytes.HasPrefix(first, wrapped) && bytes.HasSuffix(bytes.TrimRight(first, "\r\n"), wrappedRefusal)
+}
+
+// refusal sorts an error reply: demoted, or loading, is what the server says of itself and did not execute the request for.
+func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading bool) {
+	demoted = s.settings().VerifyRole && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN") || isScript(cmd) && wrapsRefusal(first))
+	return demoted, !demoted && hasCode(first, "LOADING")
+}
+
 // rejected handles an error reply of class B: the request goes to the retry list, and the link takes no more until the
 // replies to what was already sent are in.
 func (k *link) rejected(r *request, rep *reply) bool {
 	first := rep.first()
 	s := k.server
-	demoted := s.settings().VerifyRole && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN"))
-	loading := !demoted && hasCode(first, "LOADING")
+	demoted, loading := s.refusal(r.cmd, first)
 	if !demoted && !loading {
 		return false
+	}
+	script, again := isScript(r.cmd), true
+	if script && demoted && refusesScript(first) {
+		if r.refusedBy == s.era() {
+			return false // its own words: this master has said that it is one since
+		}
+	} else if script {
+		again = loading && bytes.HasPrefix(first, loadingRefusal) && r.retries < maxRetries
 	}
 	if demoted && !k.demoted {
 		k.demoted = true
@@ -30,15 +79,25 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.blocked = k.blocked || demoted // the server has refused to queue it: EXEC says so
 		return false
 	}
-	if isScript(r.cmd) || k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
-		// A script may have written before it raised an error of its own that looks like one of these.
+	if !again || k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
 		k.blocked = k.blocked || demoted
 		return false
+	}
+	switch {
+	case !script:
+		k.proven = true
+	case demoted:
+		r.refusedBy = s.era()
+	default:
+		r.retries++
 	}
 	k.blocked = true
 	k.takeRequest(r)
 	return true
 }
+
+// era stands for the generation of the server's master, never 0.
+func (s *server) era() uint8 { return uint8(s.master.Generation%255) + 1 }
 
 // takeRequest puts a request that was in flight on the retry list.
 func (k *link) takeRequest(r *request) {
@@ -51,18 +110,43 @@ func (k *link) takeRequest(r *request) {
 // wrote before. A write was executed: what was rejected before it cannot be executed any more without changing the order
 // of that client's writes, and is answered with its rejection.
 func (k *link) overtakes(r *request) bool {
+	if !k.proven && !k.precedes(r.clientID()) {
+		return false
+	}
 	if r.cmd.Retry && r.retries < maxRetries {
 		r.retries++
 		k.takeRequest(r)
 		return true
 	}
-	l, g := k.loop, k.server.group
-	for k.retry.count > 0 {
-		q := k.retry.pop()
-		l.fail(q, errRejected, fmt.Sprintf("ERR respgate: group '%s': its master %s rejected the request, and executed a later one: send it again", g.name, k.peer))
-		l.leave(q, inServer)
+	k.passOver(r.clientID())
+	return false
+}
+
+// precedes reports that a request of the client is on the retry list. With nothing but a script's word for it that the
+// server rejects, the requests of others are not held up.
+func (k *link) precedes(client int64) bool {
+	for r := k.retry.head; r != nil; r = r.nextServer {
+		if r.clientID() == client {
+			return true
+		}
 	}
 	return false
+}
+
+// passOver answers what was rejected before a write of the client that was executed.
+func (k *link) passOver(client int64) {
+	l, g := k.loop, k.server.group
+	var rest serverQueue
+	for k.retry.count > 0 {
+		r := k.retry.pop()
+		if !k.proven && r.clientID() != client {
+			rest.push(r)
+			continue
+		}
+		l.fail(r, errRejected, fmt.Sprintf("ERR respgate: group '%s': its master %s rejected the request, and executed a later one: send it again", g.name, k.peer))
+		l.leave(r, inServer)
+	}
+	k.retry = rest
 }
 
 // settle ends the wait of a blocked link when the last reply is in.
@@ -75,7 +159,7 @@ func (k *link) settle() {
 		k.close("it is no master any more: " + s.cause)
 		return
 	}
-	k.blocked = false
+	k.blocked, k.proven = false, false
 	s.requeue(&k.retry)
 	s.restUntil = k.loop.now + loadingRest
 	s.schedule()

@@ -200,10 +200,10 @@ func TestLoading(t *testing.T) {
 	})
 }
 
-// TestScriptsAreNotSentAgain: a script may raise any error, after having written.
+// TestScriptsAreNotSentAgain: a script may raise any error, after having written: what are not Redis' exact words are its own.
 func TestScriptsAreNotSentAgain(t *testing.T) {
 	each(t, func(t *testing.T, v variant) {
-		for _, text := range []string{"-READONLY script\r\n", "-LOADING script\r\n", "-MASTERDOWN script\r\n"} {
+		for _, text := range []string{"-READONLY script\r\n", "-LOADING script\r\n", "-MASTERDOWN script\r\n", "-ERR You can't write against a read only replica.\r\n"} {
 			r := newRig(t, v, []string{"g1"})
 			s := r.servers["g1"]
 			s.on(func(_ *fakeConn, args []string) (string, bool) { return text, args[0] == "EVAL" || args[0] == "FCALL" })
@@ -214,6 +214,105 @@ func TestScriptsAreNotSentAgain(t *testing.T) {
 				t.Errorf("the server saw %q", got)
 			}
 		}
+	})
+}
+
+// TestScriptsRefused: in Redis' exact words a replica says that it has executed nothing: scripts wait and are sent again in
+// order, like any other request.
+func TestScriptsRefused(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, text := range []string{
+			"-READONLY You can't write against a read only replica.\r\n",
+			"-READONLY You can't write against a read only replica. script: beef354d82996a708aa0deac229a63225ff0dd9c, on @user_script:1.\r\n",
+			"-READONLY Can not run script with write flag on readonly replica\r\n",
+			"-ERR Error running script (call to f_beef354d82996a708aa0deac229a63225ff0dd9c): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.\r\n",
+			"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+		} {
+			r := newRig(t, v, []string{"g1"})
+			old, next := r.servers["g1"], newFake(t)
+			old.on(func(_ *fakeConn, args []string) (string, bool) { return text, !isGreeting(args) && args[0] != "TOUCH" })
+			a, b := r.dial(), r.dial()
+			a.do(":0\r\n", "TOUCH", "k")
+			b.do(":0\r\n", "TOUCH", "k")
+			old.change(func() { old.role = "slave" })
+			a.send(req("EVAL", "s", "1", "k") + req("EVALSHA", "abc", "1", "k") + req("FCALL", "f", "1", "k"))
+			b.send(req("EVAL", "s", "1", "b"))
+			until(t, "all wait", func() bool { return r.stats("g1").Held == 4 && r.happened(EventDemoted) > 0 })
+			before := len(old.requests())
+			r.apply(change("g1", func(g *topology.Group) { g.Master = next.master(2) }))
+			a.want(bulk("EVAL s 1 k") + bulk("EVALSHA abc 1 k") + bulk("FCALL f 1 k"))
+			b.want(bulk("EVAL s 1 b"))
+			if got := len(old.requests()); got != before {
+				t.Errorf("%q: %d requests reached the old master after the switch", text, got-before)
+			}
+		}
+	})
+}
+
+// TestScriptLies: a script that gives itself out for refused by a master is executed twice, costs its group one look at the
+// master, and nobody else a reply.
+func TestScriptLies(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const text = "-READONLY You can't write against a read only replica.\r\n"
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		s.on(func(_ *fakeConn, args []string) (string, bool) { return text, args[0] == "EVAL" })
+		a, b := r.dial(), r.dial()
+		a.do("+OK\r\n", "SET", "a", "0")
+		b.do("+OK\r\n", "SET", "b", "0")
+		s.hold()
+		before := len(s.requests())
+		a.send(req("EVAL", "lie", "1", "k"))
+		until(t, "it is there", func() bool { return len(s.requests()) == before+1 })
+		b.send(req("GET", "b") + req("SET", "b", "1") + req("GET", "b"))
+		until(t, "all are there", func() bool { return len(s.requests()) == before+4 })
+		s.open()
+		b.want(bulk("0") + "+OK\r\n" + bulk("1"))
+		a.want(text)
+		lies := 0
+		for _, q := range s.requests() {
+			if strings.HasPrefix(q, "EVAL") {
+				lies++
+			}
+		}
+		if n := r.happened(EventDemoted); lies != 2 || n != 1 {
+			t.Errorf("executed %d times, %d demotions told: %s", lies, n, r.causes(EventDemoted))
+		}
+		// A write of the same client that was executed behind it takes its turn away.
+		s.hold()
+		before = len(s.requests())
+		a.send(req("EVAL", "lie", "1", "k") + req("SET", "a", "1"))
+		until(t, "both are there", func() bool { return len(s.requests()) == before+2 })
+		s.open()
+		a.wantError("ERR respgate: group 'g1': its master " + s.ln.Addr().String() + " rejected the request, and executed a later one: send it again")
+		a.want("+OK\r\n")
+	})
+}
+
+// TestScriptLoading: a server that is loading refuses scripts in Redis' words, and they wait; a script that says so of itself
+// is not believed for ever.
+func TestScriptLoading(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const text = "-LOADING Redis is loading the dataset in memory\r\n"
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		asked, loading := 0, 3
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if args[0] != "EVAL" {
+				return "", false
+			}
+			asked++
+			return text, asked <= loading
+		})
+		a := r.dial()
+		a.do(bulk("EVAL s 1 k"), "EVAL", "s", "1", "k")
+		s.change(func() { asked, loading = 0, 1<<30 })
+		a.do(text, "EVAL", "s", "1", "k")
+		s.change(func() {
+			if asked != maxRetries+1 {
+				t.Errorf("asked %d times", asked)
+			}
+		})
 	})
 }
 
