@@ -149,6 +149,16 @@ func (b *ballot) heard(single bool) []promise {
 	return heard
 }
 
+// lastAsked is when the latest question was asked that a sentinel has answered.
+func (b *ballot) lastAsked(single bool) (last time.Time) {
+	for _, p := range b.heard(single) {
+		if p.Asked.After(last) {
+			last = p.Asked
+		}
+	}
+	return last
+}
+
 // weakens is from when on no majority renews the authority: its next answer is
 // overdue then. Zero: that is so already, for no majority has a link.
 func (b *ballot) weakens(single bool, poll time.Duration) time.Time {

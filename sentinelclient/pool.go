@@ -385,11 +385,17 @@ func (p *pool) why(ids []linkID) string {
 }
 
 // viewOf is one group as the monitor delivers it. ready is that of the pool:
-// without a lease it is all the authority there is.
+// without a lease it is all the authority there is, and a sentinel's last word
+// counts for as long as a link may be silent. A process that was stopped knows no
+// better than that.
 func (p *pool) viewOf(now time.Time, name string, ready bool) GroupView {
-	v := p.groups[name].view(now)
+	g := p.groups[name]
+	v := g.view(now)
 	if p.cfg.Lease == 0 && !v.Master.IsZero() && ready {
 		v.Authority, v.Vouched = true, "sentinels"
+		if asked := g.ballot.lastAsked(p.cfg.single()); !asked.IsZero() {
+			v.LeaseUntil = asked.Add(max(p.cfg.Heartbeat*time.Duration(p.cfg.Missed), 3*p.cfg.Poll))
+		}
 	}
 	return v
 }
