@@ -35,8 +35,8 @@ type group struct {
 	switchedAt time.Time
 	took       time.Duration
 	told       told
-	vouched    time.Time // what the data plane was told last
-	unvouched  time.Time // since when nobody vouches for the master, zero if somebody does
+	vouched    *time.Time // until when, as the data plane was told last; nil: nothing yet
+	unvouched  time.Time  // since when nobody vouches for the master, zero if somebody does
 	learned    learned
 	past       past
 

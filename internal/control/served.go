@@ -28,27 +28,33 @@ func (c *Controller) served() {
 }
 
 // vouch passes on how long the group's master may be served. The data plane holds to it by itself: control may be late, and
-// was stopped as well when the process was. Authority that is lost is a matter of the snapshot; until that is served nothing
-// leaves for the master.
+// was stopped as well when the process was. It also keeps what it was told while the names of pool and group stay, wherever
+// the group comes from by then; so each group tells at least once.
 func (c *Controller) vouch(g *group) {
-	if g.server != nil || g.pool.view == nil {
-		return
-	}
-	v, known := g.pool.view.Groups[g.name]
-	policy := g.pool.conf.OnAuthorityLost
-	until := v.LeaseUntil
-	switch {
-	case !known || v.Master.IsZero():
-		return
-	case policy == conf.AuthorityServe:
-		until = time.Time{}
-	case !v.Authority:
-		return
-	}
-	if !until.Equal(g.vouched) {
-		g.vouched = until
+	until, known := g.mayServe()
+	if known && (g.vouched == nil || !until.Equal(*g.vouched)) {
+		g.vouched = &until
 		c.opts.Plane.Vouch(g.pool.name, g.name, until)
 	}
+}
+
+// mayServe is until when the group's master may be served, zero without an end. Not known where there is none, and where
+// authority was lost: that is a matter of the snapshot, and until it is served nothing leaves for the master.
+func (g *group) mayServe() (until time.Time, known bool) {
+	if g.server != nil {
+		return time.Time{}, true
+	}
+	if g.pool.view == nil {
+		return time.Time{}, false
+	}
+	v, known := g.pool.view.Groups[g.name]
+	switch {
+	case !known || v.Master.IsZero():
+		return time.Time{}, false
+	case g.pool.conf.OnAuthorityLost == conf.AuthorityServe:
+		return time.Time{}, true
+	}
+	return v.LeaseUntil, v.Authority
 }
 
 // servedMaster logs another master, and takes the time of a switch.

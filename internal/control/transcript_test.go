@@ -23,11 +23,12 @@ import (
 // TestTranscripts plays the files of testdata: commands, and all that comes of each.
 //
 //	start | reload [dry] [refuse=TEXT] [unready=TEXT] [unreadable=TEXT]   input: the file
-//	view POOL [client=N] [unready=TEXT]    input: GROUP STATE [master=H:P epoch=N authority failover=T cause=T pinned down-after=D]
+//	view POOL [client=N] [unready=TEXT]    input: GROUP STATE [master=H:P epoch=N authority lease=D failover=T cause=T pinned down-after=D]
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
 //	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote] [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
+//	leases    until when the data plane was told that masters may be served
 //	events [POOL [GROUP]] [count=N]    what was published, and the timeline
 //	refuse TEXT | accept | manager-says POOL CAUSE | name NAME [ADDR ...] | counters POOL GROUP [inflight=N] [answered=N] | pass DURATION | rows
 //
@@ -155,6 +156,8 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		return w.questions()
 	case "events":
 		out = p.events(words, number(pairs["count"], 0))
+	case "leases":
+		out = w.plane.leases()
 	case "rows":
 		out = p.rows()
 	default:
@@ -241,6 +244,10 @@ func groupView(t *testing.T, words []string) (g sentinelclient.GroupView) {
 			g.Epoch, err = strconv.ParseUint(value, 10, 64)
 		case "authority":
 			g.Authority, g.Vouched = true, "sentinels"
+		case "lease":
+			var left time.Duration
+			left, err = time.ParseDuration(value)
+			g.LeaseUntil = time.Now().Add(left)
 		case "failover":
 			g.Failover = value
 		case "cause":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -251,7 +252,27 @@ func (p *plane) Apply(s *topology.Snapshot) error {
 	}
 	p.w.note("%s", showSnapshot(p.snap, s))
 	p.snap = s
+	for name := range p.vouched { // as the engine does: what was vouched stays for as long as the names do
+		pool, group, _ := strings.Cut(name, "/")
+		if t := s.Pool(pool); t == nil || !slices.ContainsFunc(t.Groups, func(g *topology.Group) bool { return g.Name == group }) {
+			delete(p.vouched, name)
+		}
+	}
 	return nil
+}
+
+// leases are until when the masters may be served, by what the data plane was told.
+func (p *plane) leases() (out []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(p.vouched)) {
+		left := "without an end"
+		if until := p.vouched[name]; !until.IsZero() {
+			left = fmt.Sprintf("for %v", max(0, time.Until(until)))
+		}
+		out = append(out, name+" is served "+left)
+	}
+	return out
 }
 
 // Vouch is noted by those who ask for it: it comes with every view.
