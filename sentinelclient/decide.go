@@ -140,7 +140,8 @@ type choice struct {
 //     refuse; with no master yet, if nobody contradicts for a while.
 //   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
 //     again) needs a majority, and to stay: right after an election the majority
-//     is behind for a moment.
+//     is behind for a moment. Newer than what a majority told us, that is: how
+//     high one sentinel counts delays nobody.
 //   - A master that was taken early (early.go) is ahead of the sentinels: that
 //     some name the one before, as before, means nothing for a while.
 //   - With fewer answers than a majority the last verified master is kept. If it
@@ -174,14 +175,18 @@ func choose(t tally, s standing) choice {
 	}
 	if top.Address == s.Master {
 		if backed != nil && backed.Address != s.Master {
-			return choice{Target: *backed, Epoch: backed.Sure, Accept: true, Settle: true, Why: backed.older(top.Epoch)}
+			c := choice{Target: *backed, Epoch: backed.Sure, Accept: true, Settle: backed.Sure <= s.Epoch, Why: t.contested(top)}
+			if c.Settle {
+				c.Why = backed.older(top.Epoch)
+			}
+			return c
 		}
 		keep.Target, keep.Epoch = top, max(s.Epoch, top.Sure)
 		return keep
 	}
 	contested := ""
 	if !top.Backed {
-		contested = fmt.Sprintf("contested: %d of %d sentinels name %v at epoch %d", top.Votes, t.Configured, top.Address, top.Epoch)
+		contested = t.contested(top)
 		other := backed != nil && backed.Address != s.Master // a majority has moved on as well, to somebody else
 		early := !s.Healthy && top.Epoch > s.Epoch && slices.Contains(s.Replicas, top.Address)
 		switch {
@@ -200,6 +205,10 @@ func choose(t tally, s standing) choice {
 		c.Why = cmp.Or(contested, top.older(s.Epoch))
 	}
 	return c
+}
+
+func (t tally) contested(c candidate) string {
+	return fmt.Sprintf("contested: %d of %d sentinels name %v at epoch %d", c.Votes, t.Configured, c.Address, c.Epoch)
 }
 
 func (c candidate) older(than uint64) string {
