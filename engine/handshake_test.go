@@ -250,10 +250,11 @@ func TestUnixServer(t *testing.T) {
 	}
 }
 
-// TestSeveralAddresses: a name that resolves to several is tried in turn.
+// TestSeveralAddresses: a name that resolves to several is tried in turn, also by links that are dialled together, and
+// when a hold ends after each failure, which clears the back-off. The one that leads there is dialled from then on.
 func TestSeveralAddresses(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, plain, []string{"g1"})
+	r := newRig(t, plain, []string{"g1"}, set(func(s *topology.Settings) { s.ServerConnections = 2 }))
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -262,8 +263,24 @@ func TestSeveralAddresses(t *testing.T) {
 	dead.Close()
 	m := r.servers["g1"].master(2)
 	m.Addrs = []netip.AddrPort{gone, m.Addrs[0]}
-	r.apply(change("g1", func(g *topology.Group) { g.Master = m }))
-	r.dial().do("+OK\r\n", "SET", "k", "v")
+	r.apply(change("g1", func(g *topology.Group) { g.Master = m }), change("g1", onHold))
+	a, b := r.dial(), r.dial() // one for each link
+	a.send(req("APPEND", "k", "v"))
+	b.send(req("APPEND", "k", "w"))
+	until(t, "both are through", func() bool {
+		r.apply(change("g1", onHold))
+		r.apply(change("g1", release))
+		return len(r.servers["g1"].requests()) == 2
+	})
+	a.want(bulk("APPEND k v"))
+	b.want(bulk("APPEND k w"))
+	failed := r.happened(EventDialFailed)
+	r.servers["g1"].dropAll()
+	a.do("$-1\r\n", "GET", "k")
+	b.do("$-1\r\n", "GET", "k")
+	if again := r.happened(EventDialFailed); again > failed {
+		t.Errorf("the address that leads nowhere was dialled %d times more", again-failed)
+	}
 }
 
 // TestSelfConnection: a dial that led back to itself must not pass for a server that echoes.

@@ -26,6 +26,7 @@ type link struct {
 	wants  poller.Events
 	timer  timer.Timer // connecting and handshake: their deadline; up: the oldest request's
 	peer   string
+	dialed int // group.address that it went to
 	opened int64
 	heard  int64 // when the last byte came
 
@@ -70,10 +71,11 @@ func (k *link) ready() bool {
 // dial starts a connection to the server's master; nil if that failed at once (which schedules the next try).
 func (s *server) dial(index int) *link {
 	l, g := s.loop, s.group
-	k := &link{loop: l, server: s, index: index, peer: s.master.Name, opened: l.now}
+	k := &link{loop: l, server: s, index: index, peer: s.master.Name, dialed: g.address, opened: l.now}
 	g.pool.dials++
-	fd, err := dialFD(s.master, s.failures)
+	fd, err := dialFD(s.master, k.dialed)
 	if err != nil {
+		g.astray(k.dialed)
 		g.pool.dialErrors++
 		k.state = linkClosed
 		// Not from within connect: it would call itself. The timer comes at once.

@@ -49,6 +49,7 @@ type group struct {
 	others  map[way]*server
 	lanes   laneList
 
+	address      int  // which of its master's is dialled: the one that led there last, or the next
 	permitsMulti bool // its master has said OK to one, with the credentials of now
 
 	restoring    *timer.Timer // tells of subscriptions that are in place again; nil until there are any

@@ -331,6 +331,9 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	if i := slices.Index(s.draining, k); i >= 0 {
 		s.draining = slices.Delete(s.draining, i, i+1)
 	}
+	if !wasUp {
+		s.group.astray(k.dialed)
+	}
 	if s.lane != nil && !s.lane.lost(wasUp, cause) {
 		return
 	}
@@ -361,6 +364,13 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	s.redialAt = max(s.redialAt, l.now+rest)
 	l.eng.observe(Event{Kind: kind, Pool: s.group.pool.name, Group: s.group.name, Master: s.master.Name, Generation: s.master.Generation, Cause: cause})
 	s.recover()
+}
+
+// astray has the next dial take another address of the master, unless it would already: several links may have failed.
+func (g *group) astray(dialed int) {
+	if g.address == dialed {
+		g.address++
+	}
 }
 
 // refuseAll answers what waits when the server does not do what a client wants of its links: go to a database, or track
