@@ -20,28 +20,31 @@ import (
 // It is still Sentinel's decision: without a sign of a sentinel that has a vote
 // nobody is asked. What says master must have said that it is a replica after the
 // sign, for an old master that comes back says master, too.
+//
+// Without FollowEarly the scouts only hold the group (failover.go): they are sent
+// shortly before it would be served again although the failover is not over.
 
 const (
 	scoutInterval = 15 * time.Millisecond // between two questions to a replica
 	maxScouts     = 8                     // replicas that are asked, so that dials have a bound
+	scoutsAhead   = time.Second           // before a hold opens: what becomes of its failover then is seen by them
 )
-
-// sign is what one sentinel has told of the failover that is under way.
-type sign struct {
-	link linkID
-	node Address // the replica that it has chosen, zero if it did not say so
-	at   time.Time
-}
 
 // scout is the link to a replica that may be promoted.
 type scout struct {
 	*peer
-	replica bool // it said so after the sign: when it says master now, it was promoted
+	replica bool      // it said so after the sign: when it says master now, it was promoted
+	rose    time.Time // since when it does; zero if it does not
+}
+
+// promoted: it was a moment ago. One that nobody announces is no master for long,
+// for Sentinel makes it a replica again.
+func (s *scout) promoted(now time.Time) bool {
+	return !s.rose.IsZero() && now.Before(s.rose.Add(failoverBound))
 }
 
 // early is what follows a failover before it is announced.
 type early struct {
-	signs  []sign
 	known  []Address // the master's replicas when the first sign came
 	scouts []*scout
 
@@ -49,44 +52,25 @@ type early struct {
 	// until when that means nothing.
 	before Address
 	until  time.Time
+	by     []linkID // whose failover it is
 }
 
 // ahead: the master was taken early and nobody has announced it yet.
 func (e *early) ahead(now time.Time) bool { return !e.before.IsZero() && now.Before(e.until) }
 
-// signed notes a sentinel's sign; node is zero if it names no replica. One in
-// tilt gives none.
-func (g *group) signed(now time.Time, link linkID, node Address) {
-	if !g.ballot.counts(link) {
-		return
-	}
-	if len(g.early.signs) == 0 {
-		g.early.known = slices.Clone(g.replicas)
-	}
-	i := slices.IndexFunc(g.early.signs, func(s sign) bool { return s.link == link })
-	if i < 0 {
-		i = len(g.early.signs)
-		g.early.signs = append(g.early.signs, sign{link: link})
-	}
-	g.early.signs[i].at = now
-	if !node.IsZero() {
-		g.early.signs[i].node = node
-	}
-}
+// stranded: it was, and nobody ever has. Who leaves it then waits for the next one
+// without serving it.
+func (e *early) stranded(now time.Time) bool { return !e.before.IsZero() && !e.ahead(now) }
 
-// unsigned takes a sentinel's sign back: it is in tilt, and the link to it, which
-// knows that, may be lost.
-func (e *early) unsigned(link linkID) {
-	e.signs = slices.DeleteFunc(e.signs, func(s sign) bool { return s.link == link })
-}
-
-// recall lets everything go that a failover has brought: it is over, or its
-// replica is the master.
-func (g *group) recall() {
-	for _, s := range g.early.scouts {
-		g.drop(s.peer)
+// aborted ends being ahead when the last sentinel whose failover it is has given
+// it up: the replica was a master for nobody but us.
+func (e *early) aborted(now time.Time, link linkID) bool {
+	e.by = slices.DeleteFunc(e.by, func(l linkID) bool { return l == link })
+	if len(e.by) > 0 || !e.ahead(now) {
+		return false
 	}
-	g.early.signs, g.early.known, g.early.scouts = nil, nil, nil
+	e.until = now
+	return true
 }
 
 // chosen are the replicas that may be the next master: those that sentinels with
@@ -94,13 +78,13 @@ func (g *group) recall() {
 func (g *group) chosen(now time.Time) []Address {
 	var nodes []Address
 	heard := false
-	for _, s := range g.early.signs {
-		if !g.ballot.counts(s.link) || now.Sub(s.at) >= failoverBound {
+	for _, t := range g.attempts {
+		if !t.open || t.void || !g.ballot.counts(t.link) || !g.cfg.FollowEarly && now.Before(t.bound().Add(-scoutsAhead)) {
 			continue
 		}
 		heard = true
-		if !s.node.IsZero() && !slices.Contains(nodes, s.node) {
-			nodes = append(nodes, s.node)
+		if !t.node.IsZero() && !slices.Contains(nodes, t.node) {
+			nodes = append(nodes, t.node)
 		}
 	}
 	if heard && len(nodes) == 0 {
@@ -111,11 +95,11 @@ func (g *group) chosen(now time.Time) []Address {
 
 // scout asks the chosen replicas for their ROLE, those that it is time for.
 func (g *group) scout(now time.Time) {
-	if len(g.early.signs) == 0 && len(g.early.scouts) == 0 {
+	if len(g.attempts) == 0 && len(g.early.scouts) == 0 {
 		return
 	}
 	var nodes []Address
-	if g.cfg.FollowEarly && g.failover != "" && !g.pinned {
+	if !g.pinned {
 		nodes = g.chosen(now)
 		nodes = nodes[:min(len(nodes), maxScouts)]
 	}
@@ -147,11 +131,19 @@ func (g *group) scoutOf(id nodeID) *scout {
 
 // onScout takes what a replica says of itself.
 func (g *group) onScout(now time.Time, s *scout, r report) {
-	s.replica = s.replica || r.Verdict == verdictReplica
+	switch {
+	case r.Verdict == verdictReplica:
+		s.replica, s.rose = true, time.Time{}
+	case r.Verdict == verdictMaster && s.replica && s.rose.IsZero():
+		s.rose = now
+	}
 	switch r.Verdict {
 	case verdictMaster, verdictReplica:
 		s.fails = 0
 		s.nextAsk = s.lastAsk.Add(scoutInterval)
+		if g.failover == "" {
+			s.nextAsk = s.lastAsk.Add(fastPoll) // it may take minutes, and be a lie
+		}
 		if s.nextAsk.Before(now) {
 			s.nextAsk = now // it took that long to answer
 		}
@@ -164,7 +156,7 @@ func (g *group) onScout(now time.Time, s *scout, r report) {
 // acceptEarly makes a scout's node the master if it was promoted: it says master,
 // and was a replica when the sign came.
 func (g *group) acceptEarly(now time.Time) bool {
-	if len(g.early.scouts) == 0 {
+	if !g.cfg.FollowEarly || len(g.early.scouts) == 0 {
 		return false
 	}
 	nodes := g.chosen(now)
@@ -172,12 +164,18 @@ func (g *group) acceptEarly(now time.Time) bool {
 		if !s.replica || s.verdict != verdictMaster || now.Sub(s.reported) > roleInterval || g.refuse(s.addr) != "" || !slices.Contains(nodes, s.addr) {
 			continue
 		}
-		before, by := g.master, g.failover
+		before, sign := g.master, g.failover
+		var by []linkID
+		for _, t := range g.attempts {
+			if t.open {
+				by = append(by, t.link)
+			}
+		}
 		g.early.scouts = slices.Delete(g.early.scouts, i, i+1)
 		g.named = 0
 		g.becomeMaster(now, s.addr, g.epoch, s.peer, s.last)
-		g.early.before, g.early.until = before, now.Add(failoverBound)
-		g.note(slog.LevelInfo, "failover followed before it is announced", slog.String("master", s.addr.String()), slog.String("sign", by))
+		g.early.before, g.early.until, g.early.by = before, now.Add(failoverBound), by
+		g.note(slog.LevelInfo, "failover followed before it is announced", slog.String("master", s.addr.String()), slog.String("sign", sign))
 		return true
 	}
 	return false

@@ -2,7 +2,6 @@ package sentinelclient
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -53,10 +52,10 @@ type group struct {
 	suspectedAt time.Time
 	troubled    time.Time // since when polls are fast; zero if they are not
 
-	early      early
-	failover   string // the sign of a failover under way
-	failoverAt time.Time
-	failoverBy linkID
+	early    early
+	attempts attempts
+	failover string // the sign of a failover under way: requests wait
+	gaveUp   string // why the last attempt has ended, until attend has told it
 
 	askAt time.Time             // the next query
 	asked [queryBurst]time.Time // the last ones, a ring
@@ -106,16 +105,17 @@ func (g *group) Step(now time.Time, ev any) []action {
 	case evVoterTilt:
 		g.ballot.tilt(ev.link, ev.on)
 		if ev.on {
-			g.early.unsigned(ev.link)
+			g.voided(ev.link)
 		}
 	case evElectorate:
 		g.ballot.elect(ev.members)
-	case evHint: // changes no fact that settle looks at, and comes in floods
-		g.onHint(now, ev.link, ev.event)
-		g.expire(now)
-		g.scout(now)
-		g.poll(now)
-		return g.out.take()
+	case evHint: // hardly ever changes a fact that settle looks at, and comes in floods
+		if !g.onHint(now, ev.link, ev.event) {
+			g.attend(now)
+			g.scout(now)
+			g.poll(now)
+			return g.out.take()
+		}
 	case evSuspect:
 		g.onSuspect(now, ev.cause)
 	case evReport:
@@ -131,7 +131,7 @@ func (g *group) Step(now time.Time, ev any) []action {
 			}
 		}
 	}
-	g.expire(now)
+	g.attend(now)
 	g.settle(now)
 	g.poll(now)
 	return g.out.take()
@@ -145,14 +145,7 @@ func (g *group) next(now time.Time) time.Time {
 			t = earliest(t, g.due(p))
 		}
 	}
-	for _, s := range g.early.scouts {
-		if !s.asking {
-			t = earliest(t, s.nextAsk)
-		}
-	}
-	if g.failover != "" {
-		t = earliest(t, g.failoverAt.Add(failoverBound))
-	}
+	t = earliest(t, g.attends(now))
 	if g.early.ahead(now) {
 		t = earliest(t, g.early.until)
 	}
@@ -167,44 +160,27 @@ func (g *group) onAnswer(now time.Time, link linkID, a answer) {
 	if a.Unknown || a.Torn || a.Master != g.master {
 		return
 	}
-	switch {
-	case a.Info.promoting():
-		g.noteFailover(now, link, "failover-state-"+a.Info.FailoverState)
-		g.signed(now, link, Address{})
-	case g.failover != "" && g.failoverBy == link && a.HasInfo && a.Asked.After(g.failoverAt) && !a.Info.has("failover_in_progress"):
-		g.endFailover("the sentinel that told of it has given it up")
+	if a.Info.promoting() {
+		g.signed(now, link, "failover-state-"+a.Info.FailoverState, Address{})
+	} else if t := g.attempts.of(link); t != nil && a.HasInfo && a.Asked.After(t.at) && !a.Info.has("failover_in_progress") {
+		g.unsigned(now, link, "the sentinel that told of it has given it up")
 	}
 }
 
 // onHint takes an event of a sentinel. It is never the truth, only a reason to
-// ask at once; but a failover that has a leader is worth knowing early.
-func (g *group) onHint(now time.Time, link linkID, e event) {
+// ask at once; but a failover that has a leader is worth knowing early. It reports
+// whether there is something to settle.
+func (g *group) onHint(now time.Time, link linkID, e event) bool {
 	g.askAt = now
 	switch {
 	case e.startsFailover() && e.master == g.master:
-		g.noteFailover(now, link, e.name)
-		g.signed(now, link, e.node)
-	case e.abortsFailover() && g.failover != "":
-		g.endFailover("aborted: " + e.name)
-	case e.abortsFailover() && e.master == g.early.before && g.ballot.counts(link):
-		g.early.until = now // its replica was a master for nobody but us
+		g.signed(now, link, e.name, e.node)
+	case e.abortsFailover() && e.master == g.master:
+		g.unsigned(now, link, "aborted: "+e.name)
+	case e.abortsFailover() && e.master == g.early.before:
+		return g.early.aborted(now, link)
 	}
-}
-
-func (g *group) noteFailover(now time.Time, link linkID, sign string) {
-	if g.failover == "" {
-		g.note(slog.LevelWarn, "failover under way", slog.String("sign", sign))
-		g.trace.signed(now, sign)
-		g.askAt = now
-	}
-	g.failover, g.failoverAt, g.failoverBy = sign, now, link
-}
-
-func (g *group) endFailover(why string) {
-	g.note(slog.LevelInfo, "failover is over", slog.String("why", why))
-	g.recall()
-	g.failover = ""
-	g.trace.quiet()
+	return false
 }
 
 func (g *group) onSuspect(now time.Time, cause string) {
@@ -230,13 +206,6 @@ func (g *group) onPin(now time.Time, to Address) {
 	if to != g.master {
 		g.named = 0
 		g.becomeMaster(now, to, g.epoch, nil, report{Asked: now})
-	}
-}
-
-// expire forgets what has a bound.
-func (g *group) expire(now time.Time) {
-	if g.failover != "" && !now.Before(g.failoverAt.Add(failoverBound)) {
-		g.endFailover(fmt.Sprintf("nothing more was heard of it for %v", failoverBound))
 	}
 }
 
@@ -357,7 +326,7 @@ func (g *group) judge(now time.Time) {
 		g.becomeResolving(now, why)
 	case g.master.IsZero():
 		g.becomeVerifying(now, why)
-	case p != nil && c.Accept && !c.Settle: // they have left the master of now, even if nobody can be followed yet
+	case p != nil && c.Accept && (!c.Settle || g.early.stranded(now)): // they have left the master of now, even if nobody can be followed yet
 		g.becomeVerifying(now, why)
 	case g.suspicion != "":
 		if c.Why != "" {

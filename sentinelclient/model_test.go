@@ -168,11 +168,8 @@ func (p *proxy) check(before standing) {
 	if n := len(p.asks); n > queryBurst && p.asks[n-1].Sub(p.asks[n-1-queryBurst]) < queryWindow {
 		t.Fatalf("%d queries within %v", queryBurst+1, p.asks[n-1].Sub(p.asks[n-1-queryBurst]))
 	}
-	if n := len(g.early.scouts); n > maxScouts || n > 0 && (!p.cfg.FollowEarly || g.failover == "") {
+	if n := len(g.early.scouts); n > maxScouts || n > 0 && !g.attempts.open() {
 		t.Fatalf("%d replicas are asked: %v", n, g.sketch(p.w.now))
-	}
-	if g.failover != "" && p.w.now.Sub(g.failoverAt) >= failoverBound {
-		t.Fatalf("it is held for ever: %v", g.sketch(p.w.now))
 	}
 	if g.master == before.Master {
 		return
