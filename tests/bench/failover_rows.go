@@ -287,14 +287,14 @@ func tapped(s *scene) {
 	s.ledgers = []*harness.Ledger{harness.StartLedger(s, o)}
 }
 
+// cutOff drops packets as the kernel of a proxy sees it: what is sent is answered by nothing, nor is a SYN, and when the way
+// is free again only new connections get through at once.
 func cutOff(s *scene) {
 	s.strike()
-	// Not dropped, but kept: TCP sends again what was dropped, as soon as it gets through.
-	s.tap.Set(harness.ToServer, harness.Fault{Stall: true})
-	s.tap.Set(harness.ToClient, harness.Fault{Stall: true})
+	s.tap.Vanish(s)
 	s.lasts(10 * time.Second)
 	s.healed = time.Now()
-	s.tap.Heal()
+	s.tap.Return(s)
 }
 
 // faultTable has a line for each row.
