@@ -100,6 +100,23 @@ func newer(votes []vote, e uint64) int {
 	return n
 }
 
+// told is the highest epoch such that a majority of the configured ones tells it or
+// a higher one, of that address, or of any if it is zero.
+func told(configured int, votes []vote, of Address) (epoch uint64, ok bool) {
+	var epochs []uint64
+	for _, v := range votes {
+		if !v.Unknown && !v.NoEpoch && (of.IsZero() || v.Master == of) {
+			epochs = append(epochs, v.Epoch)
+		}
+	}
+	need := configured/2 + 1
+	if len(epochs) < need {
+		return 0, false
+	}
+	slices.Sort(epochs)
+	return epochs[len(epochs)-need], true
+}
+
 // standing is where a group is when it decides.
 type standing struct {
 	Master   Address // last verified, zero if none

@@ -30,9 +30,10 @@ type group struct {
 	causeAt time.Time
 	warned  bool // the log has cause
 
-	master     Address // last verified
-	epoch      uint64  // a majority told it: what elections are compared with
-	named      uint64  // the epoch master was named with, before a majority did; for those who look on
+	master     Address   // last verified
+	epoch      uint64    // a majority told it: what elections are compared with
+	named      uint64    // the epoch master was named with, before a majority did; for those who look on
+	lowerSince time.Time // since when a majority tells a lower one
 	runID      string
 	verifiedAt time.Time
 	replicas   []Address
@@ -197,11 +198,12 @@ func (g *group) suspect(now time.Time, cause string) {
 }
 
 // onPin makes the operator's choice the master; it was verified just now. The
-// epoch it stands on is the highest that any voter has told.
+// epoch it stands on is what a majority tells: the next election has a newer one,
+// whatever a single voter says.
 func (g *group) onPin(now time.Time, to Address) {
 	g.pinned = true
-	for _, v := range g.ballot.votes() {
-		g.epoch = max(g.epoch, v.Epoch)
+	if e, ok := told(len(g.members), g.ballot.votes(), Address{}); ok {
+		g.epoch = e
 	}
 	if to != g.master {
 		g.named = 0
@@ -224,6 +226,7 @@ func (g *group) settle(now time.Time) {
 func (g *group) decide(now time.Time) {
 	votes := g.ballot.votes()
 	t := count(len(g.members), g.ballot.silent(), votes)
+	g.restart(now, votes)
 	if g.pinned && newer(votes, g.epoch) > len(g.members)/2 {
 		g.note(slog.LevelWarn, "pin released: a majority of sentinels has a newer config-epoch")
 		g.pinned = false
@@ -258,6 +261,27 @@ func (g *group) decide(now time.Time) {
 	g.askPeer(now, g.probe)
 	if settled := g.targetSince.Add(olderHold); c.Settle && now.Before(settled) {
 		g.askAt = earliest(g.askAt, settled)
+	}
+}
+
+// restart forgets an epoch that is none any more: REMOVE and MONITOR with the same
+// address start at 0 again, and the next elections would look old. A majority has
+// to tell it for a while, as it does of another address.
+func (g *group) restart(now time.Time, votes []vote) {
+	of := g.master
+	if g.pinned {
+		of = Address{}
+	}
+	e, ok := told(len(g.members), votes, of)
+	switch {
+	case !ok || e >= g.epoch || g.master.IsZero():
+		g.lowerSince = time.Time{}
+	case g.lowerSince.IsZero():
+		g.lowerSince = now
+	case now.Sub(g.lowerSince) >= olderHold:
+		g.note(slog.LevelWarn, "the sentinels have started their epochs anew", slog.String("master", g.master.String()),
+			slog.Uint64("epoch", e), slog.Uint64("old", g.epoch))
+		g.epoch, g.named, g.lowerSince = e, 0, time.Time{}
 	}
 }
 
