@@ -17,6 +17,7 @@ import (
 const failoverAbout = `Does to real servers and sentinels what is to be survived, under a load that keeps books, and measures what its clients
 notice. The time to beat is Sentinel's own: pollers of its own look when the replica says that it is a master (promoted) and
 when two sentinels name it (announced). With -out, and all rows, the figures go into FAILOVER.md, with failover.svg.
+Exits 1 if an acknowledged write is gone that no crash excuses, if something was executed twice, or if a reply was another's.
 Takes about half an hour, and a machine that has nothing else to do.
 
 rows:
@@ -40,6 +41,7 @@ func failoverMain(ctx context.Context, args []string) error {
 	list := f.String("rows", "", "which rows, with commas; all by default")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each row is run; times are medians")
 	f.IntVar(&o.switches, "switches", 20, "planned switches in a row, in one round")
+	strict := f.Bool("strict", false, "exit 1 if a row misses a goal of time or errors; lost and wrong replies always do")
 	out := f.String("out", "", `directory of FAILOVER.md and failover.svg; "" only prints`)
 	if err := parse(f, args); err != nil {
 		return err
@@ -64,10 +66,12 @@ func failoverMain(ctx context.Context, args []string) error {
 			fmt.Printf("\n%s:\n\n%s", m.title, m.typical().phases())
 		}
 	}
-	if *out == "" {
-		return nil
+	if *out != "" {
+		if err := o.write(*out, all); err != nil {
+			return err
+		}
 	}
-	return o.write(*out, all)
+	return judgement(all, *strict)
 }
 
 // choose takes the rows of the list.
@@ -173,7 +177,7 @@ func (o *failover) section(all []measuredRow, shown damage) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "- %s; %s; respgate %s; %s.\n", time.Now().UTC().Format("2006-01-02"), machine(),
 		strings.TrimPrefix(firstLine("bin/respgate", "-version"), "respgate "), firstLine("redis-server", "--version"))
-	fmt.Fprintf(&b, "- By `bin/%s`. Times are medians of %d rounds, errors and losses those of the worst. `⚠` marks what is beyond its goal.\n", o.command, o.rounds)
+	fmt.Fprintf(&b, "- By `bin/%s`. Times are medians of %d rounds, errors and losses those of the worst. `⚠` marks what is beyond its goal, and a `-READONLY` that reached a client is beyond every goal.\n", o.command, o.rounds)
 	fmt.Fprintf(&b, "- *Served again* is the end of the longest time without a success in the group, *after it* how long that is after the moment which the goal names. *Others* is p99 from the fault on in units of that before, of all requests of all rounds to groups that must not notice.\n")
 	fmt.Fprintf(&b, "- *Lost* are acknowledged writes that were not there in the end. Of a master that was killed they are what it had not sent to its replica yet.\n\n")
 	b.WriteString(faultTable(all))

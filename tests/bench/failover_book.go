@@ -42,6 +42,7 @@ const (
 	waitedTooLong  = "held too long"
 	connectionLost = "connection lost"
 	notConnected   = "not connected" // no request was sent
+	readOnly       = "READONLY"
 )
 
 var digits = regexp.MustCompile(`[0-9]+`)
@@ -63,6 +64,8 @@ func failureKind(err error) string {
 		return timedOut
 	case strings.HasPrefix(text, "connection"):
 		return connectionLost
+	case strings.HasPrefix(text, readOnly):
+		return readOnly
 	}
 	const most = 60
 	text = digits.ReplaceAllString(text, "N")

@@ -22,69 +22,6 @@ type faultRow struct {
 	once        bool // it repeats itself in a round
 }
 
-// moment is what the time to be served again counts from.
-type moment int
-
-const (
-	none moment = iota
-	announced
-	promoted
-	healed
-)
-
-var moments = [...]string{announced: "announced", promoted: "promoted", healed: "its end"}
-
-// goal is what a row has to reach; a zero field asks for nothing, but for failed.
-type goal struct {
-	since     moment
-	within    time.Duration // from there until the group is served again
-	failed    int           // requests that may fail; -1: any number
-	lossless  bool
-	slowest   time.Duration
-	everyWait bool // slowest is that of failures too
-}
-
-// ratioGoal is how much p99 of the groups that are not struck may grow.
-const ratioGoal = 1.2
-
-// missed are the parts of its goal that a row has missed.
-type missed struct{ late, failed, lost, slow, others bool }
-
-func (m measuredRow) missed() missed {
-	g := m.goal
-	return missed{
-		late:   g.within > 0 && !(m.middleOf(damage.late) <= millis(g.within)),
-		failed: g.failed >= 0 && m.worst(damage.errors) > g.failed,
-		lost:   g.lossless && m.worst(damage.lost) > 0,
-		slow:   g.slowest > 0 && m.middleOf(damage.slowest) > millis(g.slowest),
-		others: others(m.rounds...) > ratioGoal,
-	}
-}
-
-func (g goal) String() string {
-	var parts []string
-	if g.within > 0 {
-		parts = append(parts, fmt.Sprintf("%s + %d ms", moments[g.since], g.within.Milliseconds()))
-	}
-	switch {
-	case g.failed == 0:
-		parts = append(parts, "no error")
-	case g.failed > 0:
-		parts = append(parts, fmt.Sprintf("at most %d errors", g.failed))
-	}
-	if g.lossless {
-		parts = append(parts, "nothing lost")
-	}
-	if g.slowest > 0 {
-		what := "slowest"
-		if g.everyWait {
-			what = "every wait"
-		}
-		parts = append(parts, fmt.Sprintf("%s at most %.1f s", what, g.slowest.Seconds()))
-	}
-	return strings.Join(parts, ", ")
-}
-
 // inFlight are the requests that a kill may catch.
 const inFlight = 2
 
@@ -325,12 +262,15 @@ func faultTable(all []measuredRow) string {
 		if m.goal.since == none {
 			after = math.NaN()
 		}
-		lost := fmt.Sprint(m.worst(damage.lost))
+		lost := mark(fmt.Sprint(m.worst(damage.lost)), bad.lost)
+		if n := m.worst(damage.stale); n > 0 {
+			lost += fmt.Sprintf(", %d read an older value", n)
+		}
 		if n := m.worst(damage.broken); n > 0 {
 			lost += fmt.Sprintf(", %d executed twice or answered to another ⚠", n)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", m.title, dash(m.middleOf(damage.promoted)), dash(m.middleOf(damage.announced)),
-			dash(m.middleOf(damage.restored)), mark(dash(after), bad.late), mark(errs, bad.failed), mark(lost, bad.lost),
+			dash(m.middleOf(damage.restored)), mark(dash(after), bad.late), mark(errs, bad.failed), lost,
 			mark(dash(m.middleOf(damage.slowest)), bad.slow), mark(dash(others(m.rounds...)), bad.others), m.goal)
 	}
 	return b.String()

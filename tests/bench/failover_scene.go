@@ -144,6 +144,7 @@ func (s *scene) damage() damage {
 		g := groupDamage{name: group, ops: ops, struck: slices.Contains(s.row.struck, group)}
 		for _, r := range all {
 			g.lost += r.Lost
+			g.stale += r.Stale
 			g.broken += r.Wrong + r.Duplicates
 		}
 		g.before, g.during = waits(ops, s.calm, s.struck), waits(ops, s.struck, ended)
@@ -193,7 +194,7 @@ type groupDamage struct {
 	promoted, announced time.Time
 	since, restored     time.Time // what the goal counts from; the end of the outage
 	failed              map[string]int
-	lost, broken        int
+	lost, stale, broken int
 	slowest             time.Duration
 	before, during      []time.Duration // how long each request took
 	ops                 []op
@@ -285,7 +286,21 @@ func (d damage) sum(of func(groupDamage) int) int {
 }
 
 func (d damage) lost() int   { return d.sum(func(g groupDamage) int { return g.lost }) }
+func (d damage) stale() int  { return d.sum(func(g groupDamage) int { return g.stale }) }
 func (d damage) broken() int { return d.sum(func(g groupDamage) int { return g.broken }) }
+
+// unexcused are the acknowledged writes that were gone, in the end or when they were read, and not with a master that died.
+func (d damage) unexcused() int {
+	return d.sum(func(g groupDamage) int {
+		if g.struck && !d.row.goal.lossless {
+			return 0
+		}
+		return g.lost + g.stale
+	})
+}
+
+// refused are the requests that somebody refused who is no master: a proxy has to wait for one that is.
+func (d damage) refused() int { return d.sum(func(g groupDamage) int { return g.failed[readOnly] }) }
 
 // errors are the requests that were sent and failed.
 func (d damage) errors() int {
@@ -313,6 +328,6 @@ func (d damage) kinds() map[string]int {
 
 func (d damage) String() string {
 	before, _ := d.unstruck()
-	return fmt.Sprintf("promoted %s, announced %s, served again %s, after it %s ms; slowest %s ms; errors [%s]; lost %d; broken %d; others %s (p99 %v)",
-		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.broken(), number(others(d)), percentile99(before))
+	return fmt.Sprintf("promoted %s, announced %s, served again %s, after it %s ms; slowest %s ms; errors [%s]; lost %d; stale %d; broken %d; others %s (p99 %v)",
+		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.stale(), d.broken(), number(others(d)), percentile99(before))
 }

@@ -72,6 +72,7 @@ func TestFailureKind(t *testing.T) {
 		{errors.New("ERR respgate: group 'g1' is on hold: requests to it timed out: no room"), waitedTooLong},
 		{errors.New("connection: EOF"), connectionLost},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}, notConnected},
+		{errors.New("READONLY You can't write against a read only replica."), readOnly},
 		{errors.New("OOM at 127.0.0.1:7001"), "OOM at N.N.N.N:N"},
 	} {
 		if got := failureKind(tt.err); got != tt.want {
@@ -130,11 +131,51 @@ func TestGoals(t *testing.T) {
 		{"reached", []damage{crash(30, 2), crash(90, 0), crash(10, 1)}, missed{}},
 		{"the median is late", []damage{crash(60, 0), crash(90, 0), crash(10, 0)}, missed{late: true}},
 		{"one round has too many errors", []damage{crash(30, 3), crash(30, 0), crash(30, 0)}, missed{failed: true}},
+		{"a read is too old, and a master died", []damage{spoilt(func(d *damage) { d.groups[0].lost, d.groups[0].stale = 1, 1 })}, missed{}},
+		{"a read is too old where nothing may be lost", []damage{spoilt(func(d *damage) { d.row.goal.lossless, d.groups[0].stale = true, 1 })}, missed{lost: true}},
+		{"a group that nothing happened to has lost a write", []damage{spoilt(func(d *damage) { d.groups[1].lost = 1 })}, missed{lost: true}},
+		{"executed twice", []damage{crash(30, 0), spoilt(func(d *damage) { d.groups[0].broken = 1 }), crash(30, 0)}, missed{broken: true}},
+		{"a replica's answer", []damage{spoilt(func(d *damage) { d.groups[0].failed = map[string]int{readOnly: 1} })}, missed{failed: true}},
 		{"never served again", []damage{{struck: origin, groups: []groupDamage{{struck: true}}}}, missed{late: true}},
 	} {
 		m := measuredRow{faultRow: faultRows()[0], rounds: tt.rounds}
 		if got := m.missed(); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func spoilt(by func(*damage)) damage {
+	d := crash(30, 0)
+	by(&d)
+	return d
+}
+
+func TestJudgement(t *testing.T) {
+	row := func(name string, d damage) measuredRow {
+		m := measuredRow{faultRow: faultRows()[0], rounds: []damage{d}}
+		m.name = name
+		return m
+	}
+	good, late := row("good", crash(30, 0)), row("late", crash(90, 3))
+	twice := row("twice", spoilt(func(d *damage) { d.groups[0].broken = 1 }))
+	for _, tt := range []struct {
+		rows   []measuredRow
+		strict bool
+		want   string
+	}{
+		{[]measuredRow{good, late}, false, ""},
+		{[]measuredRow{good}, true, ""},
+		{[]measuredRow{good, late}, true, "goals were missed by late (errors, served late)"},
+		{[]measuredRow{good, late, twice}, false, "goals were missed by twice (executed twice or answered to another)"},
+		{[]measuredRow{late, twice}, true, "goals were missed by late (errors, served late); twice (executed twice or answered to another)"},
+	} {
+		got := ""
+		if err := judgement(tt.rows, tt.strict); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("strict %v: %q, want %q", tt.strict, got, tt.want)
 		}
 	}
 }
