@@ -57,10 +57,12 @@ type Switcher interface {
 	SetLogLevel(level string) error
 }
 
-// SwitchResult is the outcome of a switch: the masters before and after, as host:port, and how long requests could have waited.
+// SwitchResult is the outcome of a switch: the masters before and after, as host:port, how long requests could have waited, and what is
+// left to do, if anything is.
 type SwitchResult struct {
 	Old, New string
 	Took     time.Duration
+	Warning  string
 }
 
 // GroupSwitch is the outcome for one group of several.

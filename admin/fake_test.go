@@ -220,7 +220,11 @@ func (f *fakeProxy) SwitchTo(_ context.Context, pool, group, host string, port i
 	if port == 1 {
 		return SwitchResult{}, errors.New("127.0.0.1:1: dial:\nconnection refused")
 	}
-	return SwitchResult{New: fmt.Sprintf("%s:%d", host, port), Took: time.Millisecond}, nil
+	res := SwitchResult{New: fmt.Sprintf("%s:%d", host, port), Took: time.Millisecond}
+	if port == 6391 {
+		res.Warning = "127.0.0.1:6379 could not be made a replica:\nno permissions"
+	}
+	return res, nil
 }
 
 func (f *fakeProxy) Rotate(pool, host string, port int) error {

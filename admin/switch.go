@@ -10,7 +10,7 @@ import (
 )
 
 // PROXY SWITCH goes on when the client vanishes: a switch that has begun is safer finished, or given up by its deadline, than
-// broken off in the middle. One runs at a time in a group, and one of all groups in a pool.
+// broken off in the middle. When the proxy ends, one that Sentinel has agreed to is finished first. One runs at a time in a group, and one of all groups in a pool.
 
 // proxySwitch is PROXY SWITCH pool group [host port], and PROXY SWITCH pool ALL.
 func proxySwitch(s *session, args []string) respconn.Value {
@@ -89,9 +89,13 @@ func outcomeOf(err error) string {
 	return flatten(err.Error())
 }
 
-// words are the masters before and after, and the milliseconds.
+// words are the masters before and after, the milliseconds, and the warning.
 func (r SwitchResult) words() string {
-	return strings.Join([]string{orDash(r.Old), orDash(r.New), strconv.FormatInt(r.Took.Milliseconds(), 10)}, " ")
+	words := []string{orDash(r.Old), orDash(r.New), strconv.FormatInt(r.Took.Milliseconds(), 10)}
+	if r.Warning != "" {
+		words = append(words, "warning: "+flatten(r.Warning))
+	}
+	return strings.Join(words, " ")
 }
 
 // orDash keeps the place of a word that is not there: a group may have had no master.

@@ -10,9 +10,10 @@ import (
 
 // switchChannel is the lock of a planned switch: whoever is subscribed to it at
 // the master switches the group. It is seen by every proxy that reaches the
-// master, ends with the connection of its owner, whatever becomes of that, and
-// touches no data. Being the first is found out in a transaction, so of two that
-// come at once exactly one is. PUBSUB CHANNELS shows it.
+// master, ends with the connection of its owner, and touches no data. Being the
+// first is found out in a transaction, so of two that come at once exactly one is.
+// PUBSUB CHANNELS shows it. The connection of an owner whose host vanishes ends
+// with the server's tcp-keepalive (300 s) or CLIENT KILL.
 const switchChannel = "respgate:switch:"
 
 // lock subscribes to the group's lock on a connection of its own; a CommandError
@@ -54,7 +55,7 @@ func lock(ctx context.Context, a *asker, group string) error {
 	case len(v.Elems) != 2 || len(v.Elems[0].Elems) != 2:
 		return refuse("ERR", "lock: it makes no sense of PUBSUB NUMSUB")
 	case v.Elems[0].Elems[1].Int > 0:
-		return refuse("INPROG", "another proxy is switching the group: it is subscribed to "+channel)
+		return refuse("INPROG", "another proxy is switching the group: it is subscribed to "+channel+" (CLIENT LIST TYPE pubsub shows its address; if its host is gone, CLIENT KILL it)")
 	}
 	return nil
 }

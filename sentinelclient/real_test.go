@@ -83,6 +83,9 @@ func TestRealFailover(t *testing.T) {
 	})
 }
 
+// certain is a caller that has nothing against a failover.
+func certain() error { return nil }
+
 // switchOver does all steps of a planned switch of a group without requests.
 func switchOver(ctx context.Context, m *Monitor, group string) (Address, error) {
 	s, err := m.Switchover(ctx, group)
@@ -93,7 +96,7 @@ func switchOver(ctx context.Context, m *Monitor, group string) (Address, error) 
 	if err := s.Fence(ctx); err != nil {
 		return Address{}, err
 	}
-	return s.Promote(ctx)
+	return s.Promote(ctx, certain)
 }
 
 func TestRealActiveSentinelStops(t *testing.T) {

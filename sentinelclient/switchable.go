@@ -1,6 +1,7 @@
 package sentinelclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,9 @@ import (
 
 const (
 	longestPause = 3 * time.Second
-	leastPause   = 250 * time.Millisecond // less would not last until the promotion
-	mostBehind   = 8 << 20                // bytes that a replica may lack before the pause, which has to be enough to catch up
+	promotion    = 400 * time.Millisecond // from Sentinel's consent until the new master says so: 150 to 250 as measured
+	leastPause   = promotion + 100*time.Millisecond
+	mostBehind   = 8 << 20 // bytes that a replica may lack before the pause, which has to be enough to catch up
 )
 
 // readiness is what a planned switch of a group has to know, and was found to be
@@ -82,8 +84,8 @@ func survey(ctx context.Context, cfg *Config, group string, master Address, firs
 			len(st.agreed), len(opinions), cfg.Pool, strings.Join(refusals, "; "))}
 	}
 	if st.pause() < leastPause {
-		return nil, &CommandError{Code: "ERR", Text: fmt.Sprintf("down-after-milliseconds is %d: writers cannot be paused for half of that and be sure of the promotion; set 1000 or more",
-			st.downAfter.Milliseconds())}
+		return nil, &CommandError{Code: "ERR", Text: fmt.Sprintf("down-after-milliseconds is %d: writers can be paused for half of that, which may be over before the promotion is; set %d or more",
+			st.downAfter.Milliseconds(), (2 * leastPause).Milliseconds())}
 	}
 	i := slices.IndexFunc(opinions, func(o opinion) bool { return o.err == nil })
 	return st, st.inspect(ctx, cfg, master, opinions[i].replicas)
@@ -102,6 +104,10 @@ func precedence(o opinion, first Address) int {
 // Sentinel's hello waits, and its PINGs behind it. Half of the time after which
 // it would call the master down leaves as much again for the last PONG.
 func (st *readiness) pause() time.Duration { return min(longestPause, st.downAfter/2) }
+
+// reserve is what has to be left of the pause when a sentinel is asked for the
+// failover: what is written to the old master after it is lost.
+func (st *readiness) reserve() time.Duration { return max(promotion, st.pause()/4) }
 
 // opine asks one sentinel.
 func opine(ctx context.Context, cfg *Config, s Sentinel, group string, master Address) opinion {
@@ -196,6 +202,9 @@ func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, r
 	if err != nil {
 		return &CommandError{Code: "ERR", Text: err.Error()}
 	}
+	if err := mayDemote(ctx, a, cfg.Master.User); err != nil {
+		return err
+	}
 	if v, err := a.do(ctx, "INFO", "server"); err == nil {
 		text, _ := v.Text()
 		major, _, _ := strings.Cut(infoFields(text)["valkey_version"], ".")
@@ -220,6 +229,23 @@ func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, r
 	for _, err := range errs {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// mayDemote asks a master whether it would take the commands that follow the
+// promotion, when there is no way back. Redis 7 can tell, if the user may ask.
+func mayDemote(ctx context.Context, a *asker, user string) error {
+	for _, args := range [][]string{{"REPLICAOF", "NO", "ONE"}, {"CLIENT", "UNPAUSE"}} {
+		v, err := a.do(ctx, append([]string{"ACL", "DRYRUN", cmp.Or(user, "default")}, args...)...)
+		if err != nil {
+			return &CommandError{Code: "ERR", Text: fmt.Sprintf("master %v: %v", a.addr, tidy(err))}
+		}
+		text, _ := v.Text()
+		unknown := v.IsError() && strings.HasPrefix(v.Str, "ERR Command '") // it was renamed
+		if unknown || !v.IsError() && text != "OK" {
+			return &CommandError{Code: "NOPERM", Text: fmt.Sprintf("master %v: it could not be made a replica, which needs +replicaof and +client|unpause: %s", a.addr, clip(printable(cmp.Or(text, v.Str))))}
 		}
 	}
 	return nil

@@ -9,14 +9,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"respgate/internal/respconn"
 )
 
 const (
-	switchPoll = 20 * time.Millisecond // between two looks at a sentinel's address
-	catchUp    = 5 * time.Millisecond  // between two looks at a replica
-	forgotten  = 3 * time.Second       // a leader that told nobody of its new master for so long will not
+	catchUp = 5 * time.Millisecond // between two looks at a replica
 	// farewell is how long the clients of the demoted master are left to find out
 	// by themselves. The replies of what was paused there (-READONLY) are read
 	// meanwhile by the other proxies, which then follow the sentinels: a connection
@@ -29,7 +25,8 @@ const (
 //
 //	Monitor.Switchover   everything is in order, nobody else is at it      refused: nothing happened
 //	Fence                the old master takes no write; the replicas have all    else undone by Close
-//	Promote              Sentinel fails over; the old one becomes a replica      no way back from its +OK on
+//	Promote              all is still so; Sentinel fails over; the old one       no way back from its +OK on
+//	                     becomes a replica
 //	Close                lets paused writers go, and takes leave of the old master
 //
 // Between the first two the caller holds its own requests and lets those in
@@ -48,6 +45,7 @@ type Switchover struct {
 	consented bool      // a sentinel may be failing over: nothing is undone any more
 	demoted   bool      // the old master is a replica
 	of        Address   // of that one
+	standing  error     // why it could not be made one, nil if it could
 	guests    []string  // ids of the clients that it had then
 	closed    bool
 }
@@ -82,6 +80,9 @@ func (m *Monitor) Switchable(ctx context.Context, group string) error {
 	_, err = survey(ctx, cfg, group, master, active)
 	return err
 }
+
+// Master is the one that is switched from.
+func (s *Switchover) Master() Address { return s.master.addr }
 
 // situation is what the machines know of a group.
 func (m *Monitor) situation(group string) (cfg *Config, master, active Address, err error) {
@@ -119,7 +120,7 @@ func (s *Switchover) Fence(ctx context.Context) error {
 	if err != nil {
 		return &CommandError{Code: "ERR", Text: fmt.Sprintf("catch-up: master %v", err)}
 	}
-	ctx, cancel := context.WithDeadline(ctx, s.paused.Add(s.pause()/2)) // the other half is for the promotion
+	ctx, cancel := context.WithDeadline(ctx, s.paused.Add(min(s.pause()/2, s.pause()-s.reserve())))
 	defer cancel()
 	errs := make([]error, len(s.replicas))
 	var wg sync.WaitGroup
@@ -155,197 +156,6 @@ func (s *Switchover) caughtUp(ctx context.Context, replica Address, upTo int64) 
 			return fmt.Errorf("replica %v %w", replica, lacks)
 		}
 	}
-}
-
-// Promote asks a sentinel for the failover and returns the new master, verified,
-// when the old one is its replica. Without an address nothing has changed, or
-// nobody knows: the error says which.
-func (s *Switchover) Promote(ctx context.Context) (Address, error) {
-	sentinel := askSentinel(s.agreed[0], s.cfg)
-	defer sentinel.close()
-	// The decision comes last: this process may have been stopped for a minute,
-	// and the pause, on which all was built, be over.
-	if time.Now().After(s.until.Add(-s.pause() / 4)) {
-		return Address{}, &CommandError{Code: "TIMEOUT", Text: "failover: too little is left of the pause of the old master's writers"}
-	}
-	if err := s.consent(ctx, sentinel); err != nil {
-		return Address{}, err
-	}
-	_ = s.m.group(s.group, evHurry{}) // it may have been removed
-	next, err := s.announced(ctx, sentinel)
-	if err != nil {
-		return Address{}, err
-	}
-	if err := s.verified(ctx, next); err != nil {
-		return Address{}, err
-	}
-	if s.of != next {
-		s.demote(ctx, next)
-	}
-	return next, nil
-}
-
-// consent asks for the failover. Valkey 9 has one that lets the two servers
-// settle the hand-over between themselves; a sentinel without it says so.
-func (s *Switchover) consent(ctx context.Context, sentinel *asker) error {
-	forms := [][]string{{"SENTINEL", "FAILOVER", s.group}}
-	if s.valkey >= 9 {
-		forms = append([][]string{{"SENTINEL", "FAILOVER", s.group, "COORDINATED"}}, forms...)
-	}
-	var v respconn.Value
-	var err error
-	for _, args := range forms {
-		if v, err = sentinel.once(ctx, args...); err != nil || !v.IsError() || v.Code() != "ERR" {
-			break
-		}
-	}
-	s.consented = true
-	switch {
-	case errors.Is(err, errUnsent):
-		s.consented = false
-		return &CommandError{Code: "NOQUORUM", Text: fmt.Sprintf("failover: sentinel %v: %v", sentinel.addr, tidy(err))}
-	case err != nil: // the question may have arrived: what it has become will be seen
-		s.note("sentinel did not answer SENTINEL FAILOVER", slog.String("cause", tidy(err).Error()))
-	case v.IsError():
-		s.consented = false
-		return newCommandError(sentinel.addr, printable(v.Str))
-	}
-	return nil
-}
-
-// announced waits until a sentinel tells another address. Before that, as soon
-// as a replica says that it is a master, the old one is made its replica: that is
-// a fence which does not end, as the pause does, and it is what answers the writes
-// that are paused. A proxy that heard of the new master first would close its
-// connections over them and had to call their outcome unknown.
-//
-// Should the leader die before it tells anybody, nobody else knows of the new
-// master, and the old one is a replica: another sentinel is asked then.
-func (s *Switchover) announced(ctx context.Context, sentinel *asker) (Address, error) {
-	watching, stop := context.WithCancel(ctx)
-	promoted := make(chan Address, len(s.replicas))
-	var watchers sync.WaitGroup
-	defer watchers.Wait()
-	defer stop()
-	for _, r := range s.replicas {
-		watchers.Go(func() { s.watch(watching, r, promoted) })
-	}
-	tick := time.NewTicker(switchPoll)
-	defer tick.Stop()
-	asked, turn := time.Now(), 0
-	for {
-		next, running, err := s.told(ctx, sentinel)
-		switch {
-		case err != nil:
-			turn++
-			sentinel.close()
-			*sentinel = *askSentinel(s.agreed[turn%len(s.agreed)], s.cfg)
-		case !next.IsZero():
-			return next, nil
-		case running:
-		case !s.demoted && turn == 0:
-			s.consented = false
-			return Address{}, &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf("failover: sentinel %v has given it up: see its log", sentinel.addr)}
-		case s.demoted && time.Since(asked) > forgotten:
-			asked = time.Now()
-			if err := s.consent(ctx, sentinel); err != nil {
-				s.note("sentinel does not take over the failover", slog.String("cause", err.Error()))
-			}
-			s.consented = true
-		}
-		select {
-		case to := <-promoted:
-			s.demote(ctx, to)
-		case <-tick.C:
-		case <-ctx.Done():
-			return Address{}, &CommandError{Code: "TIMEOUT", Text: fmt.Sprintf("failover: sentinel %v agreed to it, and tells of no new master yet: see PROXY MASTERS", s.agreed[0].Address)}
-		}
-	}
-}
-
-// told asks a sentinel for the group's address; zero is the old one still. running:
-// it leads a failover.
-func (s *Switchover) told(ctx context.Context, sentinel *asker) (next Address, running bool, err error) {
-	v, err := sentinel.must(ctx, "SENTINEL", "MASTER", s.group) // first: what runs now may be over after the other question
-	if err != nil {
-		return Address{}, false, err
-	}
-	info, err := parseMasterInfo(v, s.group)
-	if err != nil {
-		return Address{}, false, err
-	}
-	if v, err = sentinel.must(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.group); err != nil {
-		return Address{}, false, err
-	}
-	told, known, err := parseTold(v)
-	switch {
-	case err != nil:
-		return Address{}, false, err
-	case !known:
-		return Address{}, false, fmt.Errorf("sentinel %v: %w", sentinel.addr, ErrUnknownGroup)
-	case told != s.master.addr:
-		return told, false, nil
-	}
-	return Address{}, info.has("failover_in_progress"), nil
-}
-
-// watch tells of a replica when it says that it is a master.
-func (s *Switchover) watch(ctx context.Context, replica Address, promoted chan<- Address) {
-	a := askNode(replica, s.cfg)
-	defer a.close()
-	tick := time.NewTicker(catchUp)
-	defer tick.Stop()
-	for {
-		if _, err := offsetOf(ctx, a, "master"); err == nil {
-			promoted <- replica
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// verified waits until the new master says so and takes commands.
-func (s *Switchover) verified(ctx context.Context, next Address) error {
-	tick := time.NewTicker(switchPoll)
-	defer tick.Stop()
-	for {
-		err := s.m.Verify(ctx, next)
-		if err == nil || errors.Is(err, ErrClosed) {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return &CommandError{Code: "TIMEOUT", Text: "verify: " + err.Error()}
-		}
-	}
-}
-
-// demote makes the old master a replica, for good, and only then lets the paused
-// writers go: each is answered -READONLY, which is no execution, and other
-// proxies send it again to the new one. Sentinel would do the same ten seconds
-// later.
-func (s *Switchover) demote(ctx context.Context, next Address) {
-	if _, err := s.master.must(ctx, "REPLICAOF", next.Host, strconv.Itoa(next.Port)); err != nil {
-		s.note("old master could not be made a replica: Sentinel will, what is written to it until then is lost", slog.String("cause", err.Error()))
-		return // the paused ones stay so, for as long as the pause lasts
-	}
-	again := s.demoted
-	s.demoted, s.of = true, next
-	if again {
-		return
-	}
-	if _, err := s.master.must(ctx, "CLIENT", "UNPAUSE"); err != nil {
-		s.note("old master could not be unpaused: it ends by itself", slog.String("cause", err.Error()))
-	}
-	if v, err := s.master.do(ctx, "CONFIG", "REWRITE"); err != nil || v.IsError() {
-		s.note("old master keeps its role only until it is restarted", slog.String("cause", "CONFIG REWRITE failed"))
-	}
-	s.register(ctx)
 }
 
 // Close lets paused writers go if nothing has come of the switch, and gives up

@@ -23,6 +23,7 @@ type theatre struct {
 	master, replica *fake
 	sentinels       []*fakeSentinel
 	monitor         *Monitor
+	view            *views
 
 	mu       sync.Mutex
 	lines    []string                         // what the nodes and the sentinels were told to do, in order
@@ -33,7 +34,7 @@ type theatre struct {
 }
 
 // quiet are the questions that are no part of the script.
-var quiet = []string{"PING", "ROLE", "INFO", "HELLO", "AUTH", "PSUBSCRIBE", "MULTI", "PUBSUB", "EXEC", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME", "SENTINEL CKQUORUM", "SENTINEL REPLICAS", "CLIENT LIST"}
+var quiet = []string{"PING", "ROLE", "INFO", "ACL DRYRUN", "HELLO", "AUTH", "PSUBSCRIBE", "MULTI", "PUBSUB", "EXEC", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME", "SENTINEL CKQUORUM", "SENTINEL REPLICAS", "CLIENT LIST"}
 
 func openTheatre(t *testing.T) *theatre {
 	t.Helper()
@@ -53,7 +54,7 @@ func openTheatre(t *testing.T) *theatre {
 		cfg.Sentinels = append(cfg.Sentinels, Sentinel{Address: s.addr})
 	}
 	m, v := startMonitor(t, cfg)
-	th.monitor = m
+	th.monitor, th.view = m, v
 	eventually(t, "the master is found", up(v, "g1", th.master.addr))
 	eventually(t, "the first sentinel is the active one", func() bool {
 		_ = m.Rotate(&th.sentinels[0].addr) // refused until it is watched
@@ -245,7 +246,7 @@ func TestSwitchoverRefused(t *testing.T) {
 			}
 		}, "NOQUORUM 1 of the 3", "is down", false, false},
 		{"nobody knows it", func(th *theatre) { th.always("sentinel", fail("ERR No such master with that name")) }, "NOGROUP sentinel ", "", false, false},
-		{"impatient sentinels", func(th *theatre) { th.always("sentinel2 SENTINEL MASTER", th.info("down-after-milliseconds", "400")) }, "ERR down-after-milliseconds is 400", "", false, false},
+		{"impatient sentinels", func(th *theatre) { th.always("sentinel2 SENTINEL MASTER", th.info("down-after-milliseconds", "999")) }, "ERR down-after-milliseconds is 999", "set 1000 or more", false, false},
 		{"no replica", func(th *theatre) { th.always("sentinel1 SENTINEL REPLICAS", respconn.List()) }, "NOREPLICA ", "0 known", false, false},
 		{"a replica that may not", func(th *theatre) {
 			th.always("sentinel1 SENTINEL REPLICAS", respconn.List(respconn.Fields("ip", "10.0.0.2", "port", "1", "flags", "slave", "slave-priority", "0")))
@@ -259,6 +260,12 @@ func TestSwitchoverRefused(t *testing.T) {
 		}, "NOREPLICA replica ", "bytes behind", false, false},
 		{"a replica that is gone", func(th *theatre) { th.answer("replica ROLE", nil) }, "NOREPLICA replica ", "", false, false},
 		{"the master is none", func(th *theatre) { th.always("master ROLE", th.following("connected", 1)) }, "ERR ", "it is a slave now", false, false},
+		{"a master that may not be demoted", func(th *theatre) {
+			th.always("master ACL DRYRUN default REPLICAOF", respconn.Bulk("This user has no permissions to run the 'replicaof' command"))
+		}, "NOPERM master ", "+replicaof", false, false},
+		{"a master that cannot be demoted", func(th *theatre) {
+			th.always("master ACL DRYRUN default REPLICAOF", fail("ERR Command 'REPLICAOF' not found"))
+		}, "NOPERM master ", "not found", false, false},
 		{"another proxy", func(th *theatre) {
 			th.always("master EXEC", respconn.List(respconn.List(respconn.Bulk("c"), respconn.Int(1)), respconn.List()))
 		}, "INPROG master ", "respgate:switch:g1", false, false},
@@ -324,7 +331,7 @@ func TestSwitchoverStopped(t *testing.T) {
 	th := openTheatre(t)
 	s := th.begun(t)
 	s.until = s.until.Add(-time.Minute)
-	if _, err := s.Promote(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "TIMEOUT failover: ") || th.did(agreed) {
+	if _, err := s.Promote(t.Context(), certain); err == nil || !strings.HasPrefix(err.Error(), "TIMEOUT failover: ") || th.did(agreed) {
 		t.Errorf("%v: %q", err, th.script())
 	}
 }
@@ -337,7 +344,7 @@ func TestSwitchoverFencesFirst(t *testing.T) {
 	th.answer(agreed, func() respconn.Value { th.failing, th.promoted = true, true; return respconn.Simple("OK") })
 	th.answer("master CLIENT UNPAUSE", func() respconn.Value { th.told = true; return respconn.Simple("OK") })
 	s := th.begun(t)
-	if to, err := s.Promote(t.Context()); err != nil || to != th.replica.addr {
+	if to, err := s.Promote(t.Context(), certain); err != nil || to != th.replica.addr {
 		t.Fatalf("%v, %v", to, err)
 	}
 	if d := cmp.Diff([]string{agreed, "master REPLICAOF replica", "master CLIENT UNPAUSE", "master CONFIG REWRITE"}, th.script()[2:]); d != "" {
@@ -359,7 +366,7 @@ func TestSwitchoverLeaderForgets(t *testing.T) {
 		}
 		return th.info()
 	})
-	if to, err := s.Promote(t.Context()); err != nil || to != th.replica.addr {
+	if to, err := s.Promote(t.Context(), certain); err != nil || to != th.replica.addr {
 		t.Fatalf("%v, %v", to, err)
 	}
 	want := []string{agreed, "master REPLICAOF replica", "master CLIENT UNPAUSE", "master CONFIG REWRITE", "sentinel2 SENTINEL FAILOVER g1"}
@@ -377,9 +384,9 @@ func TestSwitchoverKeepsPause(t *testing.T) {
 	th := openTheatre(t)
 	th.always("master REPLICAOF", respconn.Errorf("ERR REPLICAOF not allowed"))
 	s := th.begun(t)
-	to, err := s.Promote(t.Context())
+	to, err := s.Promote(t.Context(), certain)
 	s.Close()
-	if err != nil || to != th.replica.addr || th.did("master CLIENT UNPAUSE") {
+	if err != nil || to != th.replica.addr || th.did("master CLIENT UNPAUSE") || s.Standing() == nil {
 		t.Errorf("%v, %v: %q", to, err, th.script())
 	}
 }
@@ -395,11 +402,16 @@ func TestSwitchoverSentinelDies(t *testing.T) {
 		return respconn.Simple("OK")
 	})
 	th.answer("sentinel1 SENTINEL GET-MASTER-ADDR-BY-NAME", func() respconn.Value {
-		th.sentinels[0].mute.Store(true) // from the next question on
+		th.sentinels[0].mute.Store(th.failing) // from the next question on
 		return respconn.Strings(th.master.addr.Host, fmt.Sprint(th.master.addr.Port))
 	})
-	th.always("sentinel1 SENTINEL MASTER", th.info("flags", "master,failover_in_progress"))
-	if to, err := s.Promote(t.Context()); err != nil || to != th.replica.addr || !th.did("master REPLICAOF replica") {
+	th.answer("sentinel1 SENTINEL MASTER", func() respconn.Value {
+		if !th.failing {
+			return th.info()
+		}
+		return th.info("flags", "master,failover_in_progress")
+	})
+	if to, err := s.Promote(t.Context(), certain); err != nil || to != th.replica.addr || !th.did("master REPLICAOF replica") {
 		t.Errorf("%v, %v: %q", to, err, th.script())
 	}
 }
@@ -415,7 +427,7 @@ func TestSwitchoverUnanswered(t *testing.T) {
 		th.sentinels[0].deaf.Store(true)
 		return respconn.Simple("OK") // which is not sent any more
 	})
-	if to, err := s.Promote(t.Context()); err != nil || to != th.replica.addr || !th.did("master REPLICAOF replica") {
+	if to, err := s.Promote(t.Context(), certain); err != nil || to != th.replica.addr || !th.did("master REPLICAOF replica") {
 		t.Errorf("%v, %v: %q", to, err, th.script())
 	}
 }
@@ -429,7 +441,7 @@ func TestSwitchoverTimesOut(t *testing.T) {
 	s := th.begun(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := s.Promote(ctx)
+	_, err := s.Promote(ctx, certain)
 	s.Close()
 	if err == nil || !strings.HasPrefix(err.Error(), "TIMEOUT failover: ") || th.did("master CLIENT UNPAUSE") {
 		t.Errorf("%v: %q", err, th.script())

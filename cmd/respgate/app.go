@@ -185,7 +185,7 @@ func (a *app) wait(signals <-chan os.Signal) error {
 }
 
 // drain ends the data plane, gently until another signal comes. The control plane goes first: a switch that is under way is
-// given up, and its requests are let go.
+// given up, and its requests are let go; one that Sentinel has agreed to is finished.
 func (a *app) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()

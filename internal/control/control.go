@@ -55,10 +55,15 @@ type Sentinels interface {
 
 // Switchover is a planned switch of one group under way; *sentinelclient.Switchover is one.
 type Switchover interface {
+	// Master is the one that is switched from.
+	Master() sentinelclient.Address
 	// Fence makes the old master take no write, and waits for its replicas.
 	Fence(ctx context.Context) error
-	// Promote has Sentinel fail over, and makes the old master a replica of the new one, which it returns.
-	Promote(ctx context.Context) (sentinelclient.Address, error)
+	// Promote has Sentinel fail over, and makes the old master a replica of the new one, which it returns. sure is asked last:
+	// an error of it ends the switch, and everything is as it was.
+	Promote(ctx context.Context, sure func() error) (sentinelclient.Address, error)
+	// Standing is why the old master could not be made a replica, nil if it could.
+	Standing() error
 	// Close undoes what nothing has come of.
 	Close()
 }

@@ -98,8 +98,9 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// A switch whose caller ends is given up; one that Sentinel was asked for already, when its own time is over.
 func TestSwitchGivenUp(t *testing.T) {
-	for _, when := range []string{"drain", "failover", "wait"} {
+	for when, want := range map[string]string{"drain": context.Canceled.Error(), "failover": context.DeadlineExceeded.Error(), "wait": "TIMEOUT no switch to 10.0.1.2:6379"} {
 		t.Run(when, func(t *testing.T) {
 			bubble(t, onePool, func(t *testing.T, w *world) {
 				w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
@@ -118,8 +119,8 @@ func TestSwitchGivenUp(t *testing.T) {
 					t.Fatal("nothing is held")
 				}
 				cancel()
-				if err := <-done; !errors.Is(err, context.Canceled) {
-					t.Errorf("%v, want %v", err, context.Canceled)
+				if err := <-done; err == nil || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
 				}
 				synctest.Wait()
 				if held(w.plane.current(), "cache", "g1") {
@@ -150,6 +151,42 @@ func TestSwitchNeedsItsHold(t *testing.T) {
 			t.Error("still paused")
 		}
 	})
+}
+
+// The caller of a switch ends, as it does with the proxy: before Sentinel was asked that ends the switch as well, and after it
+// nothing does.
+func TestSwitchOutlivesItsCaller(t *testing.T) {
+	for step, want := range map[string]string{"fence": "ERR failover: the proxy is shutting down: nothing was changed", "promote": ""} {
+		t.Run(step, func(t *testing.T) {
+			bubble(t, onePool, func(t *testing.T, w *world) {
+				s := w.latest("cache")
+				s.deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
+				synctest.Wait()
+				gate := make(chan struct{})
+				s.failing(step, func(ctx context.Context) error {
+					<-gate
+					if step == "fence" {
+						return nil
+					}
+					return ctx.Err()
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { _, err := w.ctl.Switch(ctx, "cache", "g1"); done <- err }()
+				synctest.Wait()
+				cancel()
+				close(gate)
+				synctest.Wait()
+				s.deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.2:6379", 2)}))
+				if err := <-done; want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+					t.Errorf("%v, want %q", err, want)
+				}
+				if asked := strings.Contains(w.news(), ": promote g1"); asked != (want == "") {
+					t.Errorf("Sentinel was asked: %t", asked)
+				}
+			})
+		})
+	}
 }
 
 // Everything may be called while control ends, and after that; nobody hangs.

@@ -141,6 +141,9 @@ func (c *Controller) followSentinels(g *group, now time.Time) {
 // judge decides whether the group's requests go out, wait, or are refused.
 func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 	p := g.pool
+	if v.Authority {
+		g.unvouched = time.Time{}
+	}
 	switch {
 	case !g.master.Known():
 		g.masterless(v, now)
@@ -160,7 +163,6 @@ func (g *group) judge(v sentinelclient.GroupView, now time.Time) {
 		g.become(v.State.String(), g.hold, now)
 	}
 	if v.Authority {
-		g.unvouched = time.Time{}
 		return
 	}
 	if g.unvouched.IsZero() {

@@ -19,7 +19,7 @@ const (
 //	2  hold       new requests of the group wait, those in flight finish
 //	3  pause      its master takes no write from anybody
 //	4  catch-up   its replicas have what it has
-//	5  failover   a sentinel promotes one of them
+//	5  failover   all is still as it was checked; a sentinel promotes one of them
 //	6  verify     that one says master and takes commands; the old one becomes its replica, and what it paused is sent on
 //	7  release    what waits goes to the new master, in order
 func (c *Controller) Switch(ctx context.Context, pool, group string) (SwitchResult, error) {
@@ -33,6 +33,9 @@ func (c *Controller) Switch(ctx context.Context, pool, group string) (SwitchResu
 		return SwitchResult{}, c.failed(t, "check", err)
 	}
 	defer over.Close()
+	if now := over.Master().String(); now != t.old { // its sentinels were quicker
+		return SwitchResult{}, c.failed(t, "check", anotherMaster(t, now))
+	}
 	held := time.Now()
 	if err := c.hold(t); err != nil {
 		return SwitchResult{}, c.failed(t, "hold", err)
@@ -47,19 +50,49 @@ func (c *Controller) Switch(ctx context.Context, pool, group string) (SwitchResu
 	if err != nil {
 		return SwitchResult{}, c.failed(t, "", err)
 	}
-	took := time.Since(held)
-	c.log.Info("planned switch-over done", "pool", pool, "group", group, "old", t.old, "new", name, "took-ms", took.Milliseconds())
-	return SwitchResult{Old: t.old, New: name, Took: took}, nil
+	res := SwitchResult{Old: t.old, New: name, Took: time.Since(held)}
+	if why := over.Standing(); why != nil {
+		res.Warning = fmt.Sprintf("%s could not be made a replica: Sentinel will, what is written to it until then is lost: %v", t.old, why)
+	}
+	c.log.Info("planned switch-over done", "pool", pool, "group", group, "old", t.old, "new", name, "took-ms", res.Took.Milliseconds())
+	return res, nil
 }
 
-// promoted does the steps from which there is no way back.
+func anotherMaster(t *target, now string) error {
+	return &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has another master since: %s", t.group, t.pool, now)}
+}
+
+// promoted does the steps from which there is no way back. They outlive ctx, which ends with the proxy: it waits for them, as
+// the old master would be left paused and neither a master nor a replica.
 func (c *Controller) promoted(ctx context.Context, t *target, over Switchover) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, switchLimit)
+	steps, cancel := context.WithTimeout(context.WithoutCancel(ctx), switchLimit)
 	defer cancel()
-	if _, err := over.Promote(ctx); err != nil {
+	next, err := over.Promote(steps, func() error { return c.sure(ctx, t) })
+	if err != nil {
 		return "", err
 	}
-	return c.switched(ctx, t, func(name string) bool { return name != t.old })
+	return next.String(), c.switched(steps, t, next.String())
+}
+
+// sure is nil if the group is still to be switched: seconds have gone by since it was held.
+func (c *Controller) sure(ctx context.Context, t *target) (err error) {
+	stopped := c.insist(func() {
+		var g *group
+		switch g, err = c.at(t); {
+		case err != nil:
+		case g.paused != t.mark: // it was taken out and put in again
+			err = gone(t)
+		case g.master.Name != t.old:
+			err = anotherMaster(t, g.master.Name)
+		}
+	})
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &Error{"ERR", "failover: the proxy is shutting down: nothing was changed"}
+	case ctx.Err() != nil:
+		return &Error{"TIMEOUT", "failover: the time of the switch is over: nothing was changed"}
+	}
+	return errors.Join(stopped, err)
 }
 
 // failed logs what came of a switch, and gives Sentinel's own codes to the operator.
@@ -104,7 +137,7 @@ func (c *Controller) hold(t *target) (err error) {
 		switch g, err = c.at(t); {
 		case err != nil:
 		case g.master.Name != t.old:
-			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has another master since: %s", t.group, t.pool, g.master.Name)}
+			err = anotherMaster(t, g.master.Name)
 		default:
 			g.paused = t.mark
 		}
@@ -160,23 +193,27 @@ func (c *Controller) drained(ctx context.Context, t *target) error {
 	}
 }
 
-// switched waits until every loop serves the wanted master.
-func (c *Controller) switched(ctx context.Context, t *target, wanted func(name string) bool) (name string, err error) {
+// switched waits until every loop serves the wanted master; a third one ends it.
+func (c *Controller) switched(ctx context.Context, t *target, wanted string) error {
 	ctx, cancel := context.WithTimeout(ctx, switchLimit)
 	defer cancel()
-	state, cause := "", ""
-	err = poll(ctx, func() (done bool, err error) {
+	name, state, cause := "", "", ""
+	err := poll(ctx, func() (done bool, err error) {
 		stopped := c.insist(func() {
 			var g *group
-			if g, err = c.at(t); err == nil {
-				name, state, cause = g.master.Name, g.state, g.cause
-				done = wanted(name) && g.applied() && g.state == "up"
+			if g, err = c.at(t); err != nil {
+				return
+			}
+			name, state, cause = g.master.Name, g.state, g.cause
+			done = name == wanted && g.applied() && state == "up"
+			if name != wanted && name != t.old && name != "" && g.applied() && state == "up" {
+				err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' got another master than %s meanwhile: %s", t.group, t.pool, wanted, name)}
 			}
 		})
 		return done, errors.Join(stopped, err)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", &Error{"TIMEOUT", fmt.Sprintf("no switch within %s: the master of group '%s' in pool '%s' is %s, %s %s", switchLimit, t.group, t.pool, name, state, cause)}
+		return &Error{"TIMEOUT", fmt.Sprintf("no switch to %s within %s: the master of group '%s' in pool '%s' is %s, %s %s", wanted, switchLimit, t.group, t.pool, name, state, cause)}
 	}
-	return name, err
+	return err
 }

@@ -50,7 +50,9 @@ func (c *Controller) SwitchAll(ctx context.Context, pool string) (done []GroupSw
 		res, err := c.Switch(ctx, pool, name)
 		if err == nil {
 			done = append(done, GroupSwitch{name, res})
-			err = c.rested(ctx, pool, name)
+			if i < len(groups)-1 { // there is no next one to wait for
+				err = c.rested(ctx, pool, name)
+			}
 		}
 		if err != nil {
 			left := len(groups) - i - 1

@@ -18,6 +18,7 @@ func (e *Error) Error() string { return e.Code + " " + e.Text }
 type SwitchResult struct {
 	Old, New string        // host:port
 	Took     time.Duration // how long requests could have waited
+	Warning  string        // what is left to do, empty if nothing is
 }
 
 func noPool(pool string) error { return &Error{"NOPOOL", fmt.Sprintf("no such pool '%s'", pool)} }
@@ -60,7 +61,11 @@ func (c *Controller) at(t *target) (*group, error) {
 	if p := c.pools[t.pool]; p != nil && p.sentinels == t.sentinels && p.groups[t.group] != nil {
 		return p.groups[t.group], nil
 	}
-	return nil, &Error{"ERR", fmt.Sprintf("group '%s' of pool '%s' was removed or comes from elsewhere now", t.group, t.pool)}
+	return nil, gone(t)
+}
+
+func gone(t *target) error {
+	return &Error{"ERR", fmt.Sprintf("group '%s' of pool '%s' was removed or comes from elsewhere now", t.group, t.pool)}
 }
 
 // SwitchTo points a group at a node that says it is a master, until Sentinel has something newer.
@@ -83,11 +88,10 @@ func (c *Controller) SwitchTo(ctx context.Context, pool, group, host string, por
 	} else if err != nil {
 		return SwitchResult{}, refusal(err)
 	}
-	name, err := c.switched(ctx, t, func(name string) bool { return name == addr.String() })
-	if err != nil {
+	if err := c.switched(ctx, t, addr.String()); err != nil {
 		return SwitchResult{}, err
 	}
-	return SwitchResult{Old: t.old, New: name, Took: time.Since(start)}, nil
+	return SwitchResult{Old: t.old, New: addr.String(), Took: time.Since(start)}, nil
 }
 
 // Rotate makes another sentinel of the pool the active one; host "" means the next.

@@ -26,7 +26,7 @@ import (
 //	view POOL [client=N] [unready=TEXT]    input: GROUP STATE [master=H:P epoch=N authority lease=D failover=T cause=T pinned down-after=D]
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
-//	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote] [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
+//	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote [stall]] [error=TEXT] | ahead POOL [MASTER] | standing POOL [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
 //	leases    until when the data plane was told that masters may be served
 //	events [POOL [GROUP]] [count=N]    what was published, and the timeline
@@ -42,7 +42,7 @@ func TestTranscripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := &player{w: newWorld(t)}
+				p := &player{w: newWorld(t), stall: map[string]chan struct{}{}}
 				defer func() {
 					if p.w.ctl != nil {
 						p.w.ctl.Close()
@@ -55,7 +55,8 @@ func TestTranscripts(t *testing.T) {
 }
 
 type player struct {
-	w *world
+	w     *world
+	stall map[string]chan struct{} // steps that wait, by pool and name
 }
 
 // args are the words of a command, and its key=value pairs.
@@ -101,11 +102,34 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		if len(words) == 1 {
 			words = append(words, "promote")
 		}
-		if e := pairs["error"]; e == "" {
+		key := words[0] + " " + words[1]
+		if gate := p.stall[key]; gate != nil {
+			close(gate)
+			delete(p.stall, key)
+		}
+		switch e := pairs["error"]; {
+		case len(words) > 2:
+			gate := make(chan struct{})
+			p.stall[key] = gate
+			s.failing(words[1], func(context.Context) error { <-gate; return nil })
+		case e == "":
 			s.failing(words[1], nil)
-		} else {
+		default:
 			code, rest, _ := strings.Cut(e, " ")
 			s.failing(words[1], func(context.Context) error { return &sentinelclient.CommandError{Code: code, Text: rest} })
+		}
+	case "ahead":
+		s := w.latest(words[0])
+		if s.ahead = nil; len(words) > 1 {
+			a, err := sentinelclient.ParseAddress(words[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.ahead = &a
+		}
+	case "standing":
+		if w.latest(words[0]).standing = nil; pairs["error"] != "" {
+			w.latest(words[0]).standing = errors.New(pairs["error"])
 		}
 	case "switchable":
 		s := w.latest(words[0])
@@ -320,7 +344,7 @@ func (p *player) startSwitch(words []string) {
 			w.noteAside("switch of %s: %v", words[1], err)
 			return
 		}
-		w.noteAside("switch of %s: OK %s %s", words[1], res.Old, res.New)
+		w.noteAside("%s", strings.TrimSpace(fmt.Sprintf("switch of %s: OK %s %s %s", words[1], res.Old, res.New, res.Warning)))
 	}()
 }
 

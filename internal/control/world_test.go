@@ -344,6 +344,8 @@ type sentinels struct {
 	deliver func(*sentinelclient.View)
 
 	steps      map[string]func(ctx context.Context) error // check, fence and promote: what comes of a switch, nil = all is well
+	ahead      *sentinelclient.Address                    // the master that a switch begins from, nil = the one that is served
+	standing   error                                      // what the old master says to its demotion
 	switchable error
 	verify     error
 	pin        error
@@ -377,7 +379,7 @@ func (s *sentinels) Switchover(ctx context.Context, group string) (Switchover, e
 	if err := s.step(ctx, "check", group); err != nil {
 		return nil, err
 	}
-	return &switchover{s, group}, nil
+	return &switchover{s, group, s.masterOf(group)}, nil
 }
 
 func (s *sentinels) Switchable(context.Context, string) error {
@@ -405,17 +407,45 @@ func (s *sentinels) failing(step string, f func(ctx context.Context) error) {
 	s.steps[step] = f
 }
 
+// masterOf is the group's, as it knows it.
+func (s *sentinels) masterOf(group string) (a sentinelclient.Address) {
+	if s.ahead != nil {
+		return *s.ahead
+	}
+	if p := s.w.plane.current().Pool(s.cfg.Pool); p != nil {
+		if g, _ := p.Group(group); g != nil {
+			a, _ = sentinelclient.ParseAddress(g.Master.Name)
+		}
+	}
+	return a
+}
+
 // switchover is a planned switch that does what the test has told its sentinels.
 type switchover struct {
-	s     *sentinels
-	group string
+	s      *sentinels
+	group  string
+	master sentinelclient.Address
 }
+
+func (o *switchover) Master() sentinelclient.Address { return o.master }
 
 func (o *switchover) Fence(ctx context.Context) error { return o.s.step(ctx, "fence", o.group) }
 
-func (o *switchover) Promote(ctx context.Context) (sentinelclient.Address, error) {
-	return sentinelclient.Address{}, o.s.step(ctx, "promote", o.group)
+// Promote makes 10.0.1.2 the master after 10.0.1.1, and the other way round.
+func (o *switchover) Promote(ctx context.Context, sure func() error) (next sentinelclient.Address, err error) {
+	if err = sure(); err == nil {
+		err = o.s.step(ctx, "promote", o.group)
+	}
+	next = o.master
+	if host, first := strings.CutSuffix(next.Host, ".1"); first {
+		next.Host = host + ".2"
+	} else {
+		next.Host = strings.TrimSuffix(next.Host, ".2") + ".1"
+	}
+	return next, err
 }
+
+func (o *switchover) Standing() error { return o.s.standing }
 
 func (o *switchover) Close() {
 	o.s.w.note("sentinels of %s: close switch of %s, held: %t", o.s.cfg.Pool, o.group, held(o.s.w.plane.current(), o.s.cfg.Pool, o.group))
