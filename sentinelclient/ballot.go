@@ -43,19 +43,29 @@ func (b *ballot) answered(id linkID, a answer) {
 		return
 	}
 	v.promised, v.master = newPromise(a), a.Master
+	if v.tilt {
+		v.promised = v.promised.heard()
+	}
 	if a.HasInfo {
 		v.replicas = a.Info.Replicas
 		b.downAfter, b.quorum = a.Info.DownAfter, a.Info.Quorum
 	}
 }
 
-// lost voids the vote; the promise and the count of replicas stay.
+// lost voids the vote; the promise and the count of replicas stay. That it was in
+// tilt is forgotten with the link, so a promise made in tilt is none to begin with.
 func (b *ballot) lost(id linkID) {
 	v := b.voter(id)
 	v.heard, v.failed, v.tilt = false, true, false
 }
 
-func (b *ballot) tilt(id linkID, on bool) { b.voter(id).tilt = on }
+func (b *ballot) tilt(id linkID, on bool) {
+	v := b.voter(id)
+	v.tilt = on
+	if on {
+		v.promised = v.promised.heard()
+	}
+}
 
 // elect changes who votes. A former voter's promise about the master ends with
 // its vote: the formulas speak of the configured sentinels.
@@ -182,7 +192,7 @@ func (b *ballot) weakens(single bool, poll time.Duration) time.Time {
 func (b *ballot) lease(single bool, master Address) time.Time {
 	var promises []promise
 	b.promisers(single, func(v *voter) {
-		if v.master == master && !v.tilt && v.promised.Quorum > 0 {
+		if v.master == master && v.promised.Quorum > 0 {
 			promises = append(promises, v.promised)
 		}
 	})

@@ -429,9 +429,6 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 	}
 	until, by = g.ballot.contact(g.cfg.single(), g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
 	if g.cfg.Lease == LeaseAuto {
-		if g.witnesses.none {
-			return true, time.Time{}, "no replica"
-		}
 		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
 			until, by = end, "lease"
 		} else if end.After(until) {
@@ -440,6 +437,9 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 		if g.witnesses.until.After(until) {
 			if !now.Before(until) {
 				by = "replicas"
+				if g.witnesses.none {
+					by = "no replica"
+				}
 			}
 			until = g.witnesses.until
 		}

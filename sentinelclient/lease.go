@@ -11,10 +11,13 @@ import (
 //
 //   - contact: a majority of the sentinels answered a moment ago;
 //   - the lease: no quorum of sentinels can have found the master down yet;
-//   - the replicas: all of them still acknowledge to this master.
+//   - the replicas: all of them still acknowledge to this master, or it has none.
 
 // replicaLag is how old a replica's last acknowledgement may be (it sends one a
-// second), and replicaVouch for how long an answer of the master then counts.
+// second), and replicaVouch for how long an answer of the master then counts. The
+// lag is told in whole seconds, so 2 s are less than 3: in all an acknowledgement
+// counts for less than 4.5 s. That is longer than a short down-after; but less would
+// end by itself when the master or a replica is late for once.
 const (
 	replicaLag   = 2 * time.Second
 	replicaVouch = 1500 * time.Millisecond
@@ -30,6 +33,10 @@ type promise struct {
 	Quorum    int
 	Sentinels int // that it knows of, itself included
 }
+
+// heard is what remains of an answer when its sentinel is in tilt: it was there, but
+// its sense of time is worth nothing.
+func (p promise) heard() promise { return promise{Asked: p.Asked, DownAfter: p.DownAfter} }
 
 func newPromise(a answer) promise {
 	return promise{
@@ -114,7 +121,7 @@ type witnesses struct {
 	// them said so. One that ROLE does not list may have been promoted.
 	atLeast int
 	until   time.Time // the replicas vouch until then
-	none    bool      // there is none, so nobody can be promoted
+	none    bool      // there was none when a majority was heard last, and none has come since: nobody can be promoted
 }
 
 func newWitnesses() witnesses { return witnesses{known: make(map[Address]bool), atLeast: -1} }
@@ -134,8 +141,9 @@ func (w *witnesses) reported(asked time.Time, list []replica, contact bool) {
 			online[r.Address] = true
 		}
 	}
-	w.none = w.atLeast == 0 && len(w.known) == 0
-	if w.atLeast < 0 || w.none || len(online) < w.atLeast {
+	nobody := w.atLeast == 0 && len(w.known) == 0
+	w.none = nobody && (w.none || contact) // a few sentinels may have forgotten them, and the master lost them
+	if w.atLeast < 0 || nobody && !w.none || len(online) < w.atLeast {
 		return
 	}
 	for a := range w.known {

@@ -109,7 +109,7 @@ func (g *group) drop(p *peer) *peer {
 // sentinels are late: one answer that is late, or tells of an acknowledgement
 // that is, must not end the authority. There is one question on its way at most.
 func (g *group) due(p *peer) time.Time {
-	if p != g.control || p.verdict != verdictMaster || g.cfg.Lease != LeaseAuto || g.pinned || g.witnesses.none {
+	if p != g.control || p.verdict != verdictMaster || g.cfg.Lease != LeaseAuto || g.pinned {
 		return p.nextAsk
 	}
 	soon := p.lastAsk.Add(vouchInterval)
