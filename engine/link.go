@@ -46,12 +46,14 @@ type link struct {
 
 	steps    []step // handshake replies still to come
 	retry    serverQueue
-	blocked  bool // a rejection was seen: nothing more is sent, the rest of the replies is awaited
-	demoted  bool // it is no master
-	proven   bool // a rejection was the server's own, not just what a script said
-	retiring bool // closes when its last reply is in
-	replaced bool // void: the group has another master
-	refused  bool // the server does not do what one client wants of it
+	blocked  bool   // a rejection was seen: nothing more is sent, the rest of the replies is awaited
+	demoted  bool   // it is no master
+	proven   bool   // a rejection was the server's own, not just what a script said
+	retiring bool   // closes when its last reply is in
+	replaced bool   // the group has another master, or the link is given up for a new one
+	void     bool   // of an old generation, kept for what it says of the writes in flight
+	last     uint64 // position of the last one of these
+	refused  bool   // the server does not do what one client wants of it
 }
 
 type linkState uint8
@@ -199,6 +201,10 @@ func (k *link) deadline(now int64) {
 			what = k.steps[0].name()
 		}
 		k.close(fmt.Sprintf("%s: no answer within %d ms", what, k.server.settings().ConnectTimeout.Milliseconds()))
+		return
+	}
+	if k.void {
+		k.close(anotherMaster)
 		return
 	}
 	g := k.server.group
@@ -423,6 +429,10 @@ func (k *link) onReply(kind byte, rep *reply) {
 		return
 	}
 	r := k.pop()
+	if k.void {
+		k.ignore(r, kind, rep)
+		return
+	}
 	if r.dead() {
 		g.late++
 		l.leave(r, inServer)

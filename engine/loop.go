@@ -54,6 +54,7 @@ type loop struct {
 	stopping  bool
 	done      bool
 
+	voiding    voiding
 	moderation moderation
 	iterations uint64
 	waiting    int          // clients that wait for a reply
@@ -72,10 +73,11 @@ type endpoint interface{ onReady(ev poller.Events) }
 func newLoop(id int, eng *Engine, poll poller.Poller) *loop {
 	l := &loop{
 		id: id, eng: eng, poll: poll,
-		read:  make([]byte, readSize),
-		pools: map[string]*pool{},
-		snap:  &topology.Snapshot{},
-		seed:  uint64(id)*0x9e3779b97f4a7c15 + 1,
+		read:    make([]byte, readSize),
+		pools:   map[string]*pool{},
+		snap:    &topology.Snapshot{},
+		voiding: defaultVoiding,
+		seed:    uint64(id)*0x9e3779b97f4a7c15 + 1,
 	}
 	l.now = eng.clock()
 	l.wheel = timer.New(l.now)

@@ -48,10 +48,19 @@ func wrapsRefusal(first []byte) bool {
 	return bytes.HasPrefix(first, wrapped) && bytes.HasSuffix(bytes.TrimRight(first, "\r\n"), wrappedRefusal)
 }
 
-// refusal sorts an error reply: demoted, or loading, is what the server says of itself and did not execute the request for.
-func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading bool) {
-	demoted = s.settings().VerifyRole && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN") || isScript(cmd) && wrapsRefusal(first))
-	return demoted, !demoted && hasCode(first, "LOADING")
+// refusal sorts an error reply: demoted, or loading, is what the server says of itself. Of a script, exact is that these are
+// Redis' words.
+func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading, exact bool) {
+	script := isScript(cmd)
+	demoted = s.settings().VerifyRole && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN") || script && wrapsRefusal(first))
+	loading = !demoted && hasCode(first, "LOADING")
+	return demoted, loading, !script || demoted && refusesScript(first) || loading && bytes.HasPrefix(first, loadingRefusal)
+}
+
+// refused reports that an error reply is of class B.
+func (s *server) refused(cmd *command.Command, first []byte) bool {
+	demoted, loading, exact := s.refusal(cmd, first)
+	return exact && (demoted || loading)
 }
 
 // rejected handles an error reply of class B: the request goes to the retry list, and the link takes no more until the
@@ -59,17 +68,16 @@ func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading b
 func (k *link) rejected(r *request, rep *reply) bool {
 	first := rep.first()
 	s := k.server
-	demoted, loading := s.refusal(r.cmd, first)
+	demoted, loading, again := s.refusal(r.cmd, first)
 	if !demoted && !loading {
 		return false
 	}
-	script, again := isScript(r.cmd), true
-	if script && demoted && refusesScript(first) {
-		if r.refusedBy == s.era() {
-			return false // its own words: this master has said that it is one since
-		}
-	} else if script {
-		again = loading && bytes.HasPrefix(first, loadingRefusal) && r.retries < maxRetries
+	script := isScript(r.cmd)
+	switch {
+	case script && again && demoted && r.refusedBy == s.era():
+		return false // its own words: this master has said that it is one since
+	case script && loading && r.retries >= maxRetries:
+		again = false
 	}
 	if demoted && !k.demoted {
 		k.demoted = true
@@ -133,13 +141,14 @@ func (k *link) precedes(client int64) bool {
 	return false
 }
 
-// passOver answers what was rejected before a write of the client that was executed.
+// passOver answers what was rejected before a write of the client that was executed. On a void link that write is in doubt, and
+// reads before it may as well be asked later.
 func (k *link) passOver(client int64) {
 	l, g := k.loop, k.server.group
 	var rest serverQueue
 	for k.retry.count > 0 {
 		r := k.retry.pop()
-		if !k.proven && r.clientID() != client {
+		if !k.proven && r.clientID() != client || k.void && r.cmd.Retry {
 			rest.push(r)
 			continue
 		}
@@ -167,7 +176,7 @@ func (k *link) settle() {
 
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
 func (k *link) takeBack(wasUp bool) {
-	l, g := k.loop, k.server.group
+	l := k.loop
 	if wasUp && k.server.lane != nil && k.server.lane.inTransaction() && k.server.lane.session.sentMulti(k) {
 		k.server.lane.session.brokenOff(k)
 		return
@@ -178,16 +187,27 @@ func (k *link) takeBack(wasUp bool) {
 		switch {
 		case r.dead():
 			l.leave(r, inServer)
-		case (unsent || r.cmd.Retry && !r.blocking) && r.retries < maxRetries: // what blocks waits for news of one server
+		case unsent && r.retries < maxRetries || r.repeats():
 			r.retries++
 			k.takeRequest(r)
 		default:
-			g.unknown++
-			l.fail(r, errUnknownOutcome, outcomeUnknown(g))
-			l.leave(r, inServer)
+			k.doubt(r)
 		}
 	}
 	k.server.requeue(&k.retry)
+}
+
+// repeats reports that a request may be asked again, although it may have been executed.
+func (r *request) repeats() bool {
+	return r.cmd.Retry && !r.blocking && r.retries < maxRetries // what blocks waits for news of one server
+}
+
+// doubt answers a request that may or may not have been executed.
+func (k *link) doubt(r *request) {
+	g := k.server.group
+	g.unknown++
+	k.loop.fail(r, errUnknownOutcome, outcomeUnknown(g))
+	k.loop.leave(r, inServer)
 }
 
 func outcomeUnknown(g *group) string {

@@ -488,7 +488,7 @@ func (s *server) missing() bool {
 	return false
 }
 
-// update follows a new snapshot. Another generation voids the links; changed credentials replace them when they are idle.
+// update follows a new snapshot. Another generation makes the links void; changed credentials replace them when they are idle.
 func (s *server) update(old *topology.Settings) {
 	set, master := s.settings(), &s.group.topo.Master
 	moved := master.Generation != s.master.Generation
@@ -497,8 +497,7 @@ func (s *server) update(old *topology.Settings) {
 		s.group.permitsMulti = false
 		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
 		for _, k := range append(s.takeLinks(), s.draining...) {
-			k.replaced = true
-			k.close("its group has another master now")
+			k.annul()
 		}
 	}
 	if s.held && !s.group.topo.Hold && !moved && s.lane == nil {
@@ -522,7 +521,7 @@ func (s *server) update(old *topology.Settings) {
 	}
 	if old.Timeout != set.Timeout {
 		for _, k := range append(slices.Clone(s.links), s.draining...) {
-			if k != nil && k.state == linkUp {
+			if k != nil && k.state == linkUp && !k.void {
 				k.arm()
 			}
 		}
