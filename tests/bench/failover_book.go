@@ -28,6 +28,17 @@ func (b *book) note(began, ended time.Time, err error) {
 	b.ops = append(b.ops, op{began, ended, failureKind(err)})
 }
 
+// noteAs is note for a client of one command, which its failures are told by.
+func (b *book) noteAs(command string, began, ended time.Time, err error) {
+	kind := failureKind(err)
+	if kind != "" && kind != notConnected {
+		kind = command + ": " + kind
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ops = append(b.ops, op{began, ended, kind})
+}
+
 // sorted are the requests in the order of their ends.
 func (b *book) sorted() []op {
 	b.mu.Lock()
@@ -67,7 +78,7 @@ func failureKind(err error) string {
 	case strings.HasPrefix(text, readOnly):
 		return readOnly
 	}
-	const most = 60
+	const most = 160
 	text = digits.ReplaceAllString(text, "N")
 	return text[:min(len(text), most)]
 }

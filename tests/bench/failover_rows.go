@@ -64,7 +64,7 @@ func faultRows() []faultRow {
 			goal: goal{since: healed, within: 60 * time.Millisecond, failed: connections, lossless: true},
 		},
 		{
-			name: "switch", title: "PROXY SWITCH, again and again, two proxies, 64 connections", downAfter: 5 * time.Second, struck: g1, open: twoProxies, strike: switchedOver, once: true,
+			name: "switch", title: "PROXY SWITCH, again and again, two proxies, 64 connections, and others with HSCAN, PUBLISH, EVAL", downAfter: 5 * time.Second, struck: g1, open: twoProxies, strike: switchedOver, once: true,
 			goal: goal{lossless: true, slowest: 1500 * time.Millisecond},
 		},
 		{name: "manager", title: "the manager old, empty, lying, gone", downAfter: time.Second, open: managed(&manager{}), strike: managerFails, goal: unnoticed},
@@ -164,6 +164,7 @@ func twoProxies(s *scene) {
 		// Three of four requests write: 2,000 a second from 64 connections.
 		s.ledgers = append(s.ledgers, p.Load(pool, s.fleet, s.rate([]string{"w", "v"}[i], 32, 42)))
 	}
+	s.accompany("g1")
 }
 
 func switchedOver(s *scene) {

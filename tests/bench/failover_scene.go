@@ -24,6 +24,7 @@ type scene struct {
 	fleet    *harness.Fleet // nil if the sentinels are played
 	proxies  []*harness.Proxy
 	ledgers  []*harness.Ledger
+	company  *company // beside the ledgers' clients; nil: none
 	masters  func() map[string]*harness.Redis
 	books    map[string]*book
 	watches  map[string]*watch
@@ -133,6 +134,9 @@ func (s *scene) damage() damage {
 	ended := time.Now()
 	o := damage{row: s.row, struck: s.struck}
 	masters := s.masters()
+	if s.company != nil {
+		s.company.end()
+	}
 	reports := map[string][]harness.GroupReport{}
 	for _, l := range s.ledgers {
 		for _, r := range l.Finish(masters) {
@@ -146,6 +150,11 @@ func (s *scene) damage() damage {
 			g.lost += r.Lost
 			g.stale += r.Stale
 			g.broken += r.Wrong + r.Duplicates
+		}
+		if s.company != nil {
+			if err := s.company.audit(&g, masters[group]); err != nil {
+				s.Fatal(err)
+			}
 		}
 		g.before, g.during = waits(ops, s.calm, s.struck), waits(ops, s.struck, ended)
 		g.failed, g.slowest = failures(ops, s.struck), slowest(ops, s.struck, s.row.goal.everyWait)
@@ -300,7 +309,17 @@ func (d damage) unexcused() int {
 }
 
 // refused are the requests that somebody refused who is no master: a proxy has to wait for one that is.
-func (d damage) refused() int { return d.sum(func(g groupDamage) int { return g.failed[readOnly] }) }
+func (d damage) refused() int {
+	return d.sum(func(g groupDamage) int {
+		n := 0
+		for kind, count := range g.failed {
+			if strings.HasSuffix(kind, readOnly) {
+				n += count
+			}
+		}
+		return n
+	})
+}
 
 // errors are the requests that were sent and failed.
 func (d damage) errors() int {
