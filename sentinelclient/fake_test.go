@@ -180,7 +180,7 @@ func (s *fakeSentinel) publish(channel, payload string, n int) {
 	}
 	s.mu.Unlock()
 	message := ">4\r\n$8\r\npmessage\r\n"
-	for _, text := range []string{channel, channel, payload} {
+	for _, text := range []string{channel[:1] + "*", channel, payload} {
 		message += fmt.Sprintf("$%d\r\n%s\r\n", len(text), text)
 	}
 	for _, nc := range subs {

@@ -11,23 +11,15 @@ import (
 	"respgate/internal/respconn"
 )
 
-// patterns are what every sentinel is subscribed to: all the events after which
-// the address of a master may be another one (redis src/sentinel.c, its
-// sentinelEvent calls). Any of them only means "ask again".
-var patterns = []string{
-	"+switch-master", "+config-update-from",
-	"+sdown", "-sdown", "+odown", "-odown",
-	"+try-failover", "+elected-leader", "+selected-slave", "+promoted-slave",
-	"+failover-state-*", "+failover-end*", "-failover-abort-*", "+slave-reconf-*",
-	"+convert-to-slave", "+fix-slave-config", "+role-change", "-role-change",
-	"+reboot", "+slave", "+set", "+reset-master", "+monitor", "-monitor",
-	"+tilt", "-tilt",
-}
+// patterns are what every sentinel is subscribed to: all of its events (redis
+// src/sentinel.c, its sentinelEvent calls). Whatever names a group means "ask
+// again"; a list of names would leave out what the next version adds.
+var patterns = []string{"+*", "-*"}
 
 // event is one Pub/Sub message of a sentinel.
 type event struct {
 	name   string  // the channel, such as +switch-master
-	group  string  // empty for +tilt and -tilt
+	group  string  // empty if it names none
 	master Address // of the group, as the sentinel had it before the event
 	next   Address // +switch-master only
 	node   Address // the replica that a failover has chosen, zero if the event names none
@@ -38,12 +30,12 @@ var errEvent = errors.New("event payload makes no sense")
 // parseEvent reads the payload of a message on one of patterns:
 //
 //	+switch-master  <group> <old ip> <old port> <new ip> <new port>
-//	+tilt, -tilt    anything
+//	+tilt, -tilt    anything; so it is with the others of nameless
 //	all others      master <group> <ip> <port> [...]
 //	                <type> <name> <ip> <port> @ <group> <ip> <port> [...]
 func parseEvent(channel, payload string) (event, error) {
 	e := event{name: channel}
-	if channel == "+tilt" || channel == "-tilt" {
+	if nameless(channel) {
 		return e, nil
 	}
 	f := strings.Split(payload, " ")
@@ -81,6 +73,15 @@ func parseEvent(channel, payload string) (event, error) {
 		return event{}, errEvent
 	}
 	return e, nil
+}
+
+// nameless: the event names no group.
+func nameless(channel string) bool {
+	switch channel {
+	case "+tilt", "-tilt", "+new-epoch", "+vote-for-leader", "-script-error", "-script-timeout":
+		return true
+	}
+	return false
 }
 
 // validName is what Sentinel itself accepts as the name of a master, less the

@@ -302,6 +302,6 @@ func (s *sim) publish(sn *simSentinel, channel, payload string) {
 		return
 	}
 	kind := map[bool]string{true: "*", false: ">"}[sn.resp2] // the first one is the subscription
-	v := parseValue(s.t, fmt.Sprintf("%s4 $pmessage $%s $%s %q", kind, channel, channel, "$"+payload))
+	v := parseValue(s.t, fmt.Sprintf("%s4 $pmessage $%s* $%s %q", kind, channel[:1], channel, "$"+payload))
 	s.carry(s.p.onWire(s.clock.now, open[0], evValue{open[0], v}))
 }

@@ -144,10 +144,11 @@ func (l *link) onMessage(channel, payload string) {
 		l.ignored++
 		return
 	}
-	switch e.name {
-	case "+tilt", "-tilt":
+	if e.group == "" {
 		l.events++
-		l.setTilt(e.name == "+tilt")
+		if e.name == "+tilt" || e.name == "-tilt" {
+			l.setTilt(e.name == "+tilt")
+		}
 		return
 	}
 	if !l.wanted[e.group] {
