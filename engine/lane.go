@@ -213,6 +213,18 @@ func (ln *lane) inTransaction() bool {
 	return ln.session != nil && ln.session.tx.begun && ln.session.tx.group == ln.server.group
 }
 
+// finishes reports that a transaction goes on although its group is on hold: its server has begun it and is still there, and a
+// planned switch waits for its end.
+func (ln *lane) finishes() bool {
+	return ln.server.group.topo.Finish && ln.inTransaction() && ln.session.tx.agreed && ln.link() != nil
+}
+
+// engaged reports that a switch has to wait for a transaction: its server has been sent MULTI, and what ends it is not answered.
+func (ln *lane) engaged() bool {
+	k := ln.link()
+	return k != nil && ln.inTransaction() && (ln.session.tx.agreed || k.inflight.count > 0)
+}
+
 // link is the lane's link if requests can be sent on it now.
 func (ln *lane) link() *link {
 	if k := ln.server.links[0]; k != nil && k.state == linkUp {

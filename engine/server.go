@@ -91,7 +91,12 @@ func (s *server) gated() bool { return s.closed() || s.pending.count > 0 }
 // closed reports that what is pending has to stay so: the group is on hold or nobody vouches for its master, the server
 // rests, or links that are being replaced have requests in flight that nothing may overtake.
 func (s *server) closed() bool {
-	return s.group.topo.Hold || s.restUntil > s.loop.now || len(s.draining) > 0 || s.group.lapsed()
+	return s.onHold() || s.restUntil > s.loop.now || len(s.draining) > 0 || s.group.lapsed()
+}
+
+// onHold reports that what is sent here has to wait for its group.
+func (s *server) onHold() bool {
+	return s.group.topo.Hold && (s.lane == nil || !s.lane.finishes())
 }
 
 // linkFor is the link that a client's requests take; nil if it cannot take one now.
@@ -207,7 +212,7 @@ func (s *server) refuse(q *serverQueue) {
 // busy reports that requests wait for nothing but a link that is behind or, for the first time, on its way: their clients
 // are stalled then, whereas the bounds of the hold decide when it is the group that has to come back.
 func (s *server) busy() bool {
-	return !s.group.topo.Hold && s.restUntil <= s.loop.now && !s.group.lapsed() && (s.connected() || s.opening())
+	return !s.onHold() && s.restUntil <= s.loop.now && !s.group.lapsed() && (s.connected() || s.opening())
 }
 
 // opening reports that a link is being established and none has failed since the last one was up.

@@ -151,6 +151,8 @@ func (s *session) replied(r *request, rep *reply) {
 	}
 	failed := isError(first[0])
 	switch r.cmd {
+	case cmdMulti:
+		s.tx.agreed = s.tx.begun && !failed
 	case cmdExec, cmdDiscard, cmdUnwatch:
 		s.ended(r, rep)
 	case cmdTracking, cmdNoTouch:

@@ -165,6 +165,9 @@ func (g *group) collect(gs *report.Group) (links int) {
 	}
 	g.each(func(s *server) {
 		gs.Inflight += s.live
+		if s.lane != nil && s.lane.engaged() {
+			gs.Transactions++
+		}
 		for _, k := range s.links {
 			if k != nil && k.state == linkUp {
 				links++

@@ -23,6 +23,7 @@ type transaction struct {
 	watching bool
 	multi    bool   // the client is between MULTI and EXEC
 	begun    bool   // the server has been sent MULTI
+	agreed   bool   // and has said OK
 	aborted  bool   // a command was not queued: EXEC is answered with EXECABORT
 	proving  bool   // the server's answer to MULTI is awaited: a user may not be permitted to
 	ending   bool   // EXEC or DISCARD is under way
@@ -263,7 +264,7 @@ func (s *session) proved(refusal string) {
 	}
 	switch {
 	case refusal == "" && tx.group != nil:
-		tx.group.permitsMulti = true
+		tx.group.permitsMulti, tx.agreed = true, tx.begun
 	case refusal != "":
 		tx.lost, tx.aborted, tx.begun = refusal, true, false
 	}

@@ -57,6 +57,7 @@ type Pool struct {
 // Group is one group.
 type Group struct {
 	Inflight        int // sent and not answered, but for what waits at the server, as BLPOP does
+	Transactions    int // begun at the master, and not ended
 	Held            int // waiting for a master or for a busy link
 	HeldBytes       int64
 	HeldMost        int // at once, since the group's hold began the last time

@@ -105,6 +105,7 @@ type Group struct {
 	Reason string // of Fence and Reject
 	Hold   bool   // requests wait: a failover is going on, or the master is being looked for
 	Cause  string // of Hold, for errors and the console
+	Finish bool   // with Hold: transactions that its master has begun go on until they end
 }
 
 // Master is the verified master of a group.
