@@ -60,7 +60,7 @@ func proxyCommands() []*command {
 				{name: "count", kind: integer, token: "COUNT", optional: true},
 			},
 			reply: "An array of maps, one an event, 10 unless COUNT says otherwise: " + keysOf(eventRow) + ". " +
-				"`event` is `switched`; `false-alarm`, if requests waited and went on to the same master; `given-up`, a planned switch-over that was not done; `authority-lost` and " +
+				"`event` is `switched`; `false-alarm`, if requests waited and went on to the same master; `given-up`, a planned switch-over that was not done; `removed`, if a reload or a manager took the group away meanwhile; `authority-lost` and " +
 				"`authority-regained`; or `holding`: it is going on. `at` is the first sign of it, which is `cause`; `sign-ms` to `released-ms` are from then to: a sentinel tells of a " +
 				"failover (`sign`), their votes make one the new master, it says master in ROLE, every loop has it, requests go to it; -1 is a step that was not there. " +
 				"Of `authority-regained`, `released-ms` is how long it was lost. `source` is `sentinel`, `early` (Sentinel, and taken before it was announced), `planned` or `operator`. " +

@@ -127,6 +127,7 @@ type Controller struct {
 	due        *time.Timer   // the next thing that happens by itself
 	overdue    bool          // the data plane refused the last snapshot
 	events     uint64        // that were numbered
+	open       []*incident   // that are going on
 	sampled    time.Time     // the counters that events are compared with
 	accepting  complaint
 	applying   complaint

@@ -51,8 +51,9 @@ type group struct {
 
 // pause is one operator's hold on a group, or the claim to one. Its identity tells it from a later one.
 type pause struct {
-	why    string
-	failed atomic.Pointer[string] // why it came to nothing, for the timeline
+	why      string
+	promoted atomic.Pointer[string] // the master that it made, for the timeline
+	failed   atomic.Pointer[string] // why it came to nothing
 }
 
 // told is what was logged of a group last, when every loop served it.

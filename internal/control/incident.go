@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"respgate/engine/report"
@@ -26,27 +27,51 @@ type past struct {
 	falseAlarms uint64
 }
 
-// incident is an event in the making: from the first sign until requests are let go.
+// incident is an event in the making: from the first sign until requests are let go. That is more than one if the master
+// changes more than once meanwhile, or if a planned switch fails beside a failover.
 type incident struct {
 	status.Event
-	planned *pause // by whom, nil if by nobody
+	by        string         // who is behind the switch, unless the planned one is
+	earlier   []status.Event // switches before that one, in the same hold; their source is who is behind them
+	planned   *pause         // nil if there is none
+	plannedAt time.Time
 }
 
 // chronicle notes what has come of a round, now that every loop serves it.
 func (c *Controller) chronicle(round time.Time) {
 	now := time.Now()
 	c.sample(now)
+	before := slices.Clone(c.open)
+	c.open = c.open[:0]
 	c.each("", func(p *pool) {
-		if p.view == nil {
-			return
-		}
 		for _, g := range p.order {
-			if v, known := p.view.Groups[g.name]; known && g.server == nil {
-				c.attend(g, v, round, now)
-				c.witness(g, v, now)
+			if p.view != nil {
+				if v, known := p.view.Groups[g.name]; known && g.server == nil {
+					c.attend(g, v, round, now)
+					c.witness(g, v, now)
+				}
+			}
+			if g.past.open != nil {
+				c.open = append(c.open, g.past.open)
 			}
 		}
 	})
+	for _, i := range before {
+		if i.Event.Event == status.Holding && !slices.Contains(c.open, i) {
+			c.removed(i, now)
+		}
+	}
+}
+
+// removed ends the incident of a group that is not there any more.
+func (c *Controller) removed(i *incident, now time.Time) {
+	i.Event.Event, i.Released = status.Removed, i.until(now)
+	i.Cause += ": the group was removed or comes from elsewhere now"
+	if p := c.pools[i.Pool]; p != nil {
+		c.publish(p, i.Event)
+	} else if c.opts.Publish != nil {
+		c.opts.Publish(i.Event)
+	}
 }
 
 // sample reads the counters of groups to which nothing happens.
@@ -92,10 +117,16 @@ func (c *Controller) attend(g *group, v sentinelclient.GroupView, round, now tim
 	i := h.open
 	i.note(g, v, round)
 	if moved && i.Generation != g.master.Generation {
+		if i.New != "" {
+			c.again(g, i, now)
+		}
 		i.elected(g, v, now)
 	}
-	if !holding && g.master.Known() {
+	switch failed, promoted := i.outcome(); {
+	case !holding && g.master.Known():
 		c.finish(g, now)
+	case failed != "" && promoted == "" && g.paused == nil:
+		c.abandoned(g, i, failed, now)
 	}
 }
 
@@ -142,12 +173,22 @@ func sourceOf(g *group, v sentinelclient.GroupView) string {
 
 // note takes what a view tells of a failover.
 func (i *incident) note(g *group, v sentinelclient.GroupView, round time.Time) {
-	if g.paused != nil {
-		i.Source, i.planned = status.Planned, g.paused
+	if g.paused != nil && i.planned != g.paused {
+		i.Source, i.planned, i.plannedAt = status.Planned, g.paused, round
 	}
 	if i.Sign < 0 && v.Failover != "" {
 		i.FailoverSign, i.Sign = v.Failover, i.until(round)
 	}
+}
+
+// again begins another record: the master changes once more before requests were let go.
+func (c *Controller) again(g *group, i *incident, now time.Time) {
+	c.cost(g, i)
+	done := i.Event
+	done.Source = i.by
+	i.earlier = append(i.earlier, done)
+	i.Event = c.newEvent(g, status.Holding, now)
+	i.Old, i.Source, i.Cause = done.New, i.by, "another master was announced"
 }
 
 // elected takes the new master, which every loop serves now.
@@ -166,13 +207,15 @@ func (i *incident) elected(g *group, v sentinelclient.GroupView, now time.Time) 
 		i.FailoverSign, i.Sign = el.Sign, i.until(el.SignAt)
 	}
 	switch {
-	case i.Source == status.Planned:
 	case v.Pinned:
-		i.Source = status.Operator
+		i.by = status.Operator
 	case el.DecidedAt.IsZero() && !el.TakenAt.IsZero():
-		i.Source = status.Early
+		i.by = status.Early
 	default:
-		i.Source = status.BySentinel
+		i.by = status.BySentinel
+	}
+	if i.planned == nil {
+		i.Source = i.by
 	}
 }
 
@@ -187,30 +230,80 @@ func (i *incident) until(t time.Time) time.Duration {
 // finish ends an incident: requests go to a master again.
 func (c *Controller) finish(g *group, now time.Time) {
 	h, i := &g.past, g.past.open
+	c.cost(g, i)
 	i.Released = i.until(now)
-	if s := countersOf(c.opts.Plane.Stats(), g); s != nil {
-		i.count(&h.counters, s)
-		h.counters = *s
-	}
+	failed, promoted := i.outcome()
 	switch {
 	case i.New != "":
-		i.Event.Event = status.Switched
-		i.Epoch = g.master.Epoch
-		if h.switches == nil {
-			h.switches = map[string]uint64{}
+		i.Event.Event, i.Epoch, i.Source = status.Switched, g.master.Epoch, i.by
+		for _, e := range append(i.earlier, i.Event) {
+			e.Event = status.Switched
+			switch {
+			case i.planned == nil:
+			case e.New == promoted: // it was that one; what else failed came after
+				e.Source = status.Planned
+				if failed != "" {
+					e.Cause += ": " + failed
+				}
+				failed = ""
+			case e.Cause == i.planned.why:
+				e.Cause = cmp.Or(e.FailoverSign, "another master was announced")
+			}
+			if h.switches == nil {
+				h.switches = map[string]uint64{}
+			}
+			h.switches[e.Source]++
+			c.publish(g.pool, e)
 		}
-		h.switches[i.Source]++
-	case i.Source == status.Planned:
-		i.Event.Event = status.GivenUp
-		if why := i.planned.failed.Load(); why != nil {
-			i.Cause += ": " + *why
+		if failed != "" {
+			c.abandoned(g, i, failed, now)
 		}
+	case i.planned != nil:
+		i.Event.Event, i.Source = status.GivenUp, status.Planned
+		if failed != "" {
+			i.Cause += ": " + failed
+		}
+		c.publish(g.pool, i.Event)
 	default:
 		i.Event.Event = status.FalseAlarm
 		h.falseAlarms++
+		c.publish(g.pool, i.Event)
 	}
 	h.open, h.master, h.generation = nil, g.master.Name, g.master.Generation
-	c.publish(g.pool, i.Event)
+}
+
+// abandoned tells of a planned switch that has failed while something else went on, and goes on.
+func (c *Controller) abandoned(g *group, i *incident, failed string, now time.Time) {
+	e := c.newEvent(g, status.GivenUp, i.plannedAt)
+	e.Source, e.Cause, e.Released = status.Planned, i.planned.why+": "+failed, max(0, now.Sub(i.plannedAt))
+	c.publish(g.pool, e)
+	i.Source = cmp.Or(i.by, status.BySentinel)
+	if i.Cause == i.planned.why {
+		i.Cause = cmp.Or(i.FailoverSign, g.hold, "another master was announced")
+	}
+	i.planned = nil
+}
+
+// outcome is what has become of the planned switch: why it failed, and whom it made the master; both empty if there was none.
+func (i *incident) outcome() (failed, promoted string) {
+	if i.planned == nil {
+		return "", ""
+	}
+	if text := i.planned.failed.Load(); text != nil {
+		failed = *text
+	}
+	if name := i.planned.promoted.Load(); name != nil {
+		promoted = *name
+	}
+	return failed, promoted
+}
+
+// cost counts what has happened to requests since the counters were looked at last.
+func (c *Controller) cost(g *group, i *incident) {
+	if s := countersOf(c.opts.Plane.Stats(), g); s != nil {
+		i.count(&g.past.counters, s)
+		g.past.counters = *s
+	}
 }
 
 // count takes the counters that have risen.

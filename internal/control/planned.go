@@ -71,7 +71,9 @@ func (c *Controller) promoted(ctx context.Context, t *target, over Switchover) (
 	if err != nil {
 		return "", err
 	}
-	return next.String(), c.switched(steps, t, next.String())
+	name := next.String()
+	t.mark.promoted.Store(&name)
+	return name, c.switched(steps, t, name)
 }
 
 // sure is nil if the group is still to be switched: seconds have gone by since it was held.
@@ -193,7 +195,7 @@ func (c *Controller) drained(ctx context.Context, t *target) error {
 	}
 }
 
-// switched waits until every loop serves the wanted master; a third one ends it.
+// switched waits until every loop serves the wanted master; another one, or the old one again, ends it.
 func (c *Controller) switched(ctx context.Context, t *target, wanted string) error {
 	ctx, cancel := context.WithTimeout(ctx, switchLimit)
 	defer cancel()
@@ -206,8 +208,8 @@ func (c *Controller) switched(ctx context.Context, t *target, wanted string) err
 			}
 			name, state, cause = g.master.Name, g.state, g.cause
 			done = name == wanted && g.applied() && state == "up"
-			if name != wanted && name != t.old && name != "" && g.applied() && state == "up" {
-				err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' got another master than %s meanwhile: %s", t.group, t.pool, wanted, name)}
+			if name != wanted && name != "" && g.master.Generation != t.generation && g.applied() && state == "up" {
+				err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has another master than %s by now: %s", t.group, t.pool, wanted, name)}
 			}
 		})
 		return done, errors.Join(stopped, err)

@@ -35,6 +35,7 @@ type target struct {
 	pool, group string
 	sentinels   Sentinels
 	old         string // master
+	generation  uint64 // of that
 	mark        *pause // nil if the switch claims nothing
 }
 
@@ -53,7 +54,7 @@ func (c *Controller) find(pool, group string) (*target, *group, error) {
 	case g.switching != nil:
 		return nil, nil, &Error{"INPROG", fmt.Sprintf("a switch of group '%s' in pool '%s' is already under way", group, pool)}
 	}
-	return &target{pool: pool, group: group, sentinels: p.sentinels, old: g.master.Name}, g, nil
+	return &target{pool: pool, group: group, sentinels: p.sentinels, old: g.master.Name, generation: g.master.Generation}, g, nil
 }
 
 // at gives the target's group as it is now: a reload or a manager may have replaced it.

@@ -114,6 +114,7 @@ const (
 	Switched          = "switched"
 	FalseAlarm        = "false-alarm" // requests waited, and go on to the same master
 	GivenUp           = "given-up"    // a planned switch-over that was not done
+	Removed           = "removed"     // the group was taken out of the configuration, or comes from elsewhere, while its requests waited
 	AuthorityLost     = "authority-lost"
 	AuthorityRegained = "authority-regained"
 )
