@@ -117,6 +117,21 @@ func told(configured int, votes []vote, of Address) (epoch uint64, ok bool) {
 	return epochs[len(epochs)-need], true
 }
 
+// anew is the epoch that elections are compared with, now being e: it is lower once a
+// majority tells lower ones, of that address, or of any if it is zero.
+func anew(configured int, votes []vote, of Address, e uint64) uint64 {
+	lower := 0
+	for _, v := range votes {
+		if !v.Unknown && !v.NoEpoch && (of.IsZero() || v.Master == of) && v.Epoch < e {
+			lower++
+		}
+	}
+	if t, ok := told(configured, votes, of); ok && lower > configured/2 {
+		return t
+	}
+	return e
+}
+
 // standing is where a group is when it decides.
 type standing struct {
 	Master   Address // last verified, zero if none

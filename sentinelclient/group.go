@@ -202,9 +202,11 @@ func (g *group) suspect(now time.Time, cause string) {
 // whatever a single voter says.
 func (g *group) onPin(now time.Time, to Address) {
 	g.pinned = true
-	if e, ok := told(len(g.members), g.ballot.votes(), Address{}); ok {
+	votes := g.ballot.votes()
+	if e, ok := told(len(g.members), votes, Address{}); ok && e > g.epoch {
 		g.epoch = e
 	}
+	g.epoch = anew(len(g.members), votes, Address{}, g.epoch)
 	if to != g.master {
 		g.named = 0
 		g.becomeMaster(now, to, g.epoch, nil, report{Asked: now})
@@ -272,9 +274,9 @@ func (g *group) restart(now time.Time, votes []vote) {
 	if g.pinned {
 		of = Address{}
 	}
-	e, ok := told(len(g.members), votes, of)
+	e := anew(len(g.members), votes, of, g.epoch)
 	switch {
-	case !ok || e >= g.epoch || g.master.IsZero():
+	case e == g.epoch || g.master.IsZero():
 		g.lowerSince = time.Time{}
 	case g.lowerSince.IsZero():
 		g.lowerSince = now
