@@ -76,22 +76,12 @@ func TestDialDespiteALostSYN(t *testing.T) {
 		}
 		done <- err
 	}()
-	for waiting(t, addr.Port) < 2 {
-		if ctx.Err() != nil {
-			t.Fatal("no second dial beside the first, whose SYN is lost")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "there is a second dial beside the first, whose SYN is lost", func() bool { return waiting(t, addr.Port) > 1 })
 	drain()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	for waiting(t, addr.Port) > 0 {
-		if ctx.Err() != nil {
-			t.Fatal("dials are left behind")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "no dial is left behind", func() bool { return waiting(t, addr.Port) == 0 })
 }
 
 // TestDialGivesUp: the time for all of the dials is that of one.
