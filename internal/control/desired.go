@@ -105,11 +105,11 @@ func (p *pool) topology() *topology.Pool {
 	}
 	t.Access, t.Reason = p.access()
 	for _, g := range p.order {
-		hold, cause := g.hold != "", g.hold
+		hold, cause, finish := g.hold != "", g.hold, false
 		if g.paused != nil {
-			hold, cause = true, g.paused.why
+			hold, cause, finish = true, g.paused.why, g.paused.finish && g.hold == ""
 		}
-		t.Groups = append(t.Groups, &topology.Group{Name: g.name, Master: g.master, Access: g.access, Reason: g.reason, Hold: hold, Cause: cause})
+		t.Groups = append(t.Groups, &topology.Group{Name: g.name, Master: g.master, Access: g.access, Reason: g.reason, Hold: hold, Cause: cause, Finish: finish})
 	}
 	return t
 }
@@ -159,7 +159,7 @@ func alike(a, b *topology.Pool) bool {
 
 func alikeGroup(a, b *topology.Group) bool {
 	m, n := &a.Master, &b.Master
-	return a.Name == b.Name && a.Access == b.Access && a.Hold == b.Hold &&
+	return a.Name == b.Name && a.Access == b.Access && a.Hold == b.Hold && a.Finish == b.Finish &&
 		m.Name == n.Name && m.Path == n.Path && m.Generation == n.Generation && m.Epoch == n.Epoch && slices.Equal(m.Addrs, n.Addrs)
 }
 

@@ -52,6 +52,7 @@ type group struct {
 // pause is one operator's hold on a group, or the claim to one. Its identity tells it from a later one.
 type pause struct {
 	why      string
+	finish   bool                   // transactions that were begun may go on
 	promoted atomic.Pointer[string] // the master that it made, for the timeline
 	failed   atomic.Pointer[string] // why it came to nothing
 }

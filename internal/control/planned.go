@@ -9,6 +9,7 @@ import (
 
 const (
 	drainLimit  = 2 * time.Second  // for the requests in flight before a planned switch
+	lastLimit   = drainLimit / 4   // of that, for what is in flight when transactions are held as well
 	switchLimit = 10 * time.Second // from Sentinel's consent to the new master; requests are not held longer than that either
 	switchPoll  = 5 * time.Millisecond
 )
@@ -122,7 +123,7 @@ func (c *Controller) claim(pool, name string) (t *target, err error) {
 			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
 			return
 		}
-		t.mark = &pause{why: "planned switch-over"}
+		t.mark = &pause{why: "planned switch-over", finish: true}
 		g.switching = t.mark
 		c.log.Info("planned switch-over begins", "pool", pool, "group", name, "master", t.old)
 	})
@@ -164,16 +165,38 @@ func (c *Controller) lift(t *target) {
 	})
 }
 
-// drained waits until every loop holds the group's requests and none is in flight to its master.
+// drained waits until every loop holds the group's requests and none is in flight to its master. Transactions that the master
+// has begun go on meanwhile and are waited for; one that does not end is held like the rest then, and discarded by the switch.
 func (c *Controller) drained(ctx context.Context, t *target) error {
-	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	if _, err := c.drain(ctx, t, drainLimit-lastLimit, true); err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+		return err
+	}
+	left, err := c.drain(ctx, t, lastLimit, false)
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case left < 0:
+		return &Error{"TIMEOUT", fmt.Sprintf("the requests of group '%s' in pool '%s' could not be held within %s: nothing was changed", t.group, t.pool, drainLimit)}
+	default:
+		return &Error{"TIMEOUT", fmt.Sprintf("%d requests of group '%s' in pool '%s' are still in flight after %s: nothing was changed", left, t.group, t.pool, drainLimit)}
+	}
+}
+
+// drain waits until nothing is in flight, with or without an end of the transactions. left is what is, -1 while not every loop
+// holds the group's requests.
+func (c *Controller) drain(ctx context.Context, t *target, limit time.Duration, finish bool) (left int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	held, left := false, 0
-	err := poll(ctx, func() (done bool, err error) {
+	left = -1
+	if err := c.insist(func() { t.mark.finish = finish }); err != nil {
+		return left, err
+	}
+	err = poll(ctx, func() (done bool, err error) {
+		held := false
 		stopped := c.insist(func() {
 			if _, err = c.at(t); err == nil {
 				g, _ := c.snap.Pool(t.pool).Group(t.group) // what is in pools is in the snapshot, once a round is over
-				held = g != nil && g.Hold
+				held = g != nil && g.Hold && (finish || !g.Finish)
 			}
 		})
 		if err = errors.Join(stopped, err); err != nil || !held {
@@ -181,18 +204,14 @@ func (c *Controller) drained(ctx context.Context, t *target) error {
 		}
 		left = 0
 		if p := c.opts.Plane.Stats().Pools[t.pool]; p != nil && p.Groups[t.group] != nil {
-			left = p.Groups[t.group].Inflight
+			g := p.Groups[t.group]
+			if left = g.Inflight; finish {
+				left += g.Transactions
+			}
 		}
 		return left == 0, nil
 	})
-	switch {
-	case !errors.Is(err, context.DeadlineExceeded):
-		return err
-	case !held:
-		return &Error{"TIMEOUT", fmt.Sprintf("the requests of group '%s' in pool '%s' could not be held within %s: nothing was changed", t.group, t.pool, drainLimit)}
-	default:
-		return &Error{"TIMEOUT", fmt.Sprintf("%d requests of group '%s' in pool '%s' are still in flight after %s: nothing was changed", left, t.group, t.pool, drainLimit)}
-	}
+	return left, err
 }
 
 // switched waits until every loop serves the wanted master; another one, or the old one again, ends it.

@@ -554,6 +554,9 @@ func showGroup(g *topology.Group) string {
 	}
 	if g.Hold {
 		text += ", hold (" + g.Cause + ")"
+		if g.Finish {
+			text += ", transactions finish"
+		}
 	}
 	if g.Access != topology.Serve {
 		text += fmt.Sprintf(", %s (%s)", g.Access, g.Reason)
