@@ -56,12 +56,7 @@ func TestRotateByOperator(t *testing.T) {
 func TestSourceDesign(t *testing.T) {
 	t.Parallel()
 	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}})
-	var fronts []*harness.FaultProxy
-	var addrs []string
-	for _, s := range f.Sentinels {
-		front := harness.StartFault(t, s.Addr())
-		fronts, addrs = append(fronts, front), append(addrs, front.Addr())
-	}
+	fronts, addrs := f.FrontSentinels()
 	c := harness.NewConfig(t)
 	addr := c.Pool("cache", append(harness.SentinelLines(f.GroupNames(), addrs, f.Options),
 		"sentinel_links: 1", "authority_lease: 0", "on_authority_lost: reject", "sentinel_heartbeat: 300ms", "sentinel_timeout: 1s", "timeout: 20s")...)

@@ -71,11 +71,12 @@ func TestFault65CrowdAtCrash(t *testing.T) {
 		clients = 5000
 	}
 	const room = 100
-	f, p := stack(t, quickly("g1"), "hold: { timeout: 30s, requests: 100 }")
+	f, p := stack(t, quickly("g1"), "hold: { timeout: 2m, requests: 100 }")
 	addr := p.Config.Addr("cache")
 	conns := make([]*harness.Conn, clients)
 	for i := range conns {
 		conns[i] = dial(t, addr)
+		conns[i].Timeout = 5 * harness.Patience
 		want(t, conns[i], "PONG", "PING")
 	}
 	rss, err := p.RSS()

@@ -15,7 +15,7 @@ import (
 // now and then, not every time.
 func TestFollowEarly(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, harness.FleetOptions{DownAfter: 1500 * time.Millisecond}, "follow: early", "hold: { timeout: 15s }")
+	f, p := stack(t, harness.FleetOptions{DownAfter: 1500 * time.Millisecond}, "follow: early", untilServed)
 	l := p.Load("cache", f)
 	l.Progress(200)
 	e := &earlyBird{t, f, p, l, map[string]int{}}

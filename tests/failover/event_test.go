@@ -82,14 +82,6 @@ func TestFault45EventFlood(t *testing.T) {
 	untouched(t, l.Finish(s.servers))
 }
 
-// mebibytes is a bound on memory; the race detector's own comes on top.
-func mebibytes(n int64) int64 {
-	if harness.RaceBuilt() {
-		n *= 6
-	}
-	return n << 20
-}
-
 // TestFault46SwitchToItself announces the master that there is: nothing is torn down for that.
 func TestFault46SwitchToItself(t *testing.T) {
 	t.Parallel()

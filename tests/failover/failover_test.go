@@ -68,9 +68,7 @@ func TestFault11FailoverByHand(t *testing.T) {
 	f, p := stack(t, harness.FleetOptions{})
 	l := p.Load("cache", f)
 	l.Progress(200)
-	old := f.Group("g1").Master
-	f.Failover("g1")
-	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())
+	byHand(t, f, p, "g1")
 	l.Progress(200)
 	untouched(t, l.Finish(f.Masters()))
 }
@@ -103,7 +101,7 @@ func TestFault15TwoFailovers(t *testing.T) {
 // followed by itself.
 func TestFault16AllMastersKilled(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, quickly("g1", "g2", "g3"), "hold: { timeout: 30s }")
+	f, p := stack(t, quickly("g1", "g2", "g3"), untilServed)
 	l := p.Load("cache", f)
 	l.Progress(100)
 	for _, g := range f.Groups {

@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -12,74 +11,29 @@ import (
 	"respgate/tests/harness"
 )
 
-// say sends text whatever is asked, and waits for the other side to leave.
-func say(text string) func(net.Conn) {
-	return func(c net.Conn) {
-		if _, err := io.WriteString(c, text); err == nil {
-			_, _ = io.Copy(io.Discard, c)
-		}
+// kinds are some of the impostors.
+func kinds(names ...string) map[string]harness.Impostor {
+	all, some := harness.Impostors(), map[string]harness.Impostor{}
+	for _, name := range names {
+		some[name] = all[name]
 	}
-}
-
-// sayOnce sends text and closes.
-func sayOnce(text string) func(net.Conn) {
-	return func(c net.Conn) { _, _ = io.WriteString(c, text) }
-}
-
-// answer gives the same reply to every request.
-func answer(reply string) func(net.Conn) {
-	return func(c net.Conn) {
-		r := bufio.NewReader(c)
-		for {
-			if _, err := harness.ReadRequest(r); err != nil {
-				return
-			}
-			if _, err := io.WriteString(c, reply); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// mute reads and never answers.
-func mute(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
-
-// dribble sends a valid beginning, a byte each 200 ms.
-func dribble(c net.Conn) {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for _, b := range []byte("$60000\r\n" + strings.Repeat("y", 4000)) {
-		<-tick.C
-		if _, err := c.Write([]byte{b}); err != nil {
-			return
-		}
-	}
-}
-
-// endless sends a line without an end, as fast as it is read.
-func endless(c net.Conn) {
-	chunk := strings.Repeat("x", 64<<10)
-	for {
-		if _, err := io.WriteString(c, chunk); err != nil {
-			return
-		}
-	}
+	return some
 }
 
 // beside gives a pool to each of these false sentinels, beside three that are good, and named first: every pool serves,
 // says which sentinel is wrong, follows a switch, and the proxy's memory stays flat.
-func beside(t *testing.T, peers map[string]func(net.Conn)) {
+func beside(t *testing.T, impostors map[string]harness.Impostor) {
 	t.Helper()
 	s := newStage(t, []string{"g1"})
 	c := harness.NewConfig(t)
 	bad := map[string]string{}
-	for kind, handle := range peers {
-		bad[kind] = harness.Serve(t, handle)
+	for kind, impostor := range impostors {
+		bad[kind] = harness.Serve(t, impostor)
 		lines := harness.SentinelLines(s.groups, append([]string{bad[kind]}, s.sentinels()...), harness.FleetOptions{})
 		c.Pool(kind, append(lines, "sentinel_timeout: 1s", "sentinel_heartbeat: 300ms")...)
 	}
 	s.proxy = harness.StartProxy(t, c)
-	for kind := range peers {
+	for kind := range impostors {
 		s.proxy.WaitUp(kind)
 		want(t, dial(t, c.Addr(kind)), "OK", "SET", kind, "1")
 		harness.Eventually(t, harness.Patience, kind+": the console says who is wrong, and one of the others is active", func() error {
@@ -96,57 +50,49 @@ func beside(t *testing.T, peers map[string]func(net.Conn)) {
 	}
 	fresh := harness.StartRedis(t, harness.RedisOptions{})
 	s.announce("g1", "127.0.0.1", fresh.Port, 2)
-	for kind := range peers {
+	for kind := range impostors {
 		s.proxy.WaitMaster(kind, "g1", fresh.Addr())
 		want(t, dial(t, c.Addr(kind)), "OK", "SET", kind, "2")
 	}
 	if rss, err := s.proxy.RSS(); err != nil || rss > mebibytes(128) {
-		t.Errorf("%d MiB resident with %d false sentinels: %v", rss>>20, len(peers), err)
+		t.Errorf("%d MiB resident with %d false sentinels: %v", rss>>20, len(impostors), err)
 	}
 }
 
 // TestFault36SlowSentinel has a sentinel that sends a byte each 200 ms.
 func TestFault36SlowSentinel(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){"dribbles": dribble})
+	beside(t, kinds("dribbles"))
 }
 
 // TestFault37MuteSentinel has one that accepts and never answers.
 func TestFault37MuteSentinel(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){"mute": mute})
+	beside(t, kinds("mute"))
 }
 
 // TestFault38GarbageSentinel has something else at the port of a sentinel.
 func TestFault38GarbageSentinel(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){
-		"http":  say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
-		"noise": say("\x00\xff\xfe\x80garbage\r\n\r\n"),
-	})
+	beside(t, kinds("http", "noise"))
 }
 
 // TestFault39TruncatedReply ends the connection in the middle of an answer, and before one.
 func TestFault39TruncatedReply(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){"truncated": sayOnce("*2\r\n$9\r\n127.0."), "closes": sayOnce("")})
+	beside(t, kinds("truncated", "closes"))
 }
 
 // TestFault40HugeReply announces more than there is memory for.
 func TestFault40HugeReply(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){
-		"huge-bulk": say("$9999999999\r\n"), "huge-array": say("*2147483647\r\n"), "negative": say("*-7\r\n"),
-		"deep": say(strings.Repeat("*1\r\n", 1_000_000)), "endless": endless,
-	})
+	beside(t, kinds("huge-bulk", "huge-array", "negative", "deep", "endless"))
 }
 
 // TestFault41WrongTypes answers with other types than were asked for, and with addresses that are none.
 func TestFault41WrongTypes(t *testing.T) {
 	t.Parallel()
-	peers := map[string]func(net.Conn){
-		"types": say(":1\r\n*3\r\n$1\r\na\r\n$3\r\nabc\r\n:70000\r\n"), "pongs": answer("+PONG\r\n"), "errors": answer("-ERR no\r\n"),
-	}
+	impostors := kinds("wrong-types", "pongs", "errors")
 	s := newStage(t, []string{"g1"})
 	for kind, addr := range map[string][]string{
 		"word": {"127.0.0.1", "abc"}, "zero": {"127.0.0.1", "0"}, "large": {"127.0.0.1", "70000"}, "empty": {"", "6379"}, "crlf": {"127.0.0.1\r\nx", "6379"},
@@ -156,9 +102,9 @@ func TestFault41WrongTypes(t *testing.T) {
 		liar.Answer(func(args []string) (string, bool) {
 			return harness.Encode(addr...), len(args) > 1 && strings.EqualFold(args[1], "get-master-addr-by-name")
 		})
-		peers["address-"+kind] = through(liar.Addr())
+		impostors["address-"+kind] = through(liar.Addr())
 	}
-	beside(t, peers)
+	beside(t, impostors)
 }
 
 // through forwards a connection to the address.
@@ -194,10 +140,10 @@ func TestFault42Unsolicited(t *testing.T) {
 		}
 	}
 	l.Progress(50)
-	beside(t, map[string]func(net.Conn){
-		"message":   say(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nx\r\n$1\r\ny\r\n"),
-		"many":      answer("+OK\r\n+OK\r\n:1\r\n"),
-		"confirmed": answer("*3\r\n$10\r\npsubscribe\r\n$5\r\nwrong\r\n:1\r\n"),
+	beside(t, map[string]harness.Impostor{
+		"message":   harness.Say(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nx\r\n$1\r\ny\r\n"),
+		"many":      harness.AnswerAll("+OK\r\n+OK\r\n:1\r\n"),
+		"confirmed": harness.AnswerAll("*3\r\n$10\r\npsubscribe\r\n$5\r\nwrong\r\n:1\r\n"),
 	})
 	l.Progress(50)
 	untouched(t, l.Finish(s.servers))
@@ -210,9 +156,7 @@ func TestFault42Unsolicited(t *testing.T) {
 // the sentinels are not asked without end.
 func TestFault51SentinelRefusesUs(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(net.Conn){
-		"noauth": answer("-NOAUTH Authentication required.\r\n"), "wrongpass": answer("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
-	})
+	beside(t, kinds("noauth", "wrongpass"))
 	s := newStage(t, []string{"g1"})
 	for _, fake := range s.fakes {
 		fake.Answer(func([]string) (string, bool) { return "-NOAUTH Authentication required.\r\n", true })

@@ -13,7 +13,7 @@ func tapped(t *testing.T, lines ...string) (r *harness.Redis, front *harness.Fau
 	r = harness.StartRedis(t, harness.RedisOptions{})
 	front = harness.StartFault(t, r.Addr())
 	c := harness.NewConfig(t)
-	c.ServersPool("cache", []string{front.Addr() + ":1 g1"}, append(lines, "hash_tag: \"{}\"")...)
+	c.ServersPool("cache", []string{front.Addr() + ":1 g1"}, append(patient(lines), "hash_tag: \"{}\"")...)
 	p = harness.StartProxy(t, c)
 	p.WaitUp("cache")
 	l = harness.StartLedger(t, harness.LedgerOptions{Addr: c.Addr("cache"), Groups: []string{"g1"}, Route: p.Route("cache")})

@@ -11,7 +11,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,21 +39,53 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
+// What most tests say.
+var (
+	dial      = harness.Open
+	want      = harness.Want
+	wantError = harness.WantError
+	untouched = harness.Untouched
+	sound     = harness.Sound
+	mebibytes = harness.Mebibytes
+)
+
+// patient are the lines of a pool whose requests may take their time: a busy machine is no fault. A test about time-outs
+// says its own.
+func patient(lines []string) []string {
+	for _, line := range lines {
+		if strings.HasPrefix(line, "timeout:") {
+			return lines
+		}
+	}
+	return append(lines[:len(lines):len(lines)], "timeout: 20s")
+}
+
 // stack starts a fleet and a proxy with one pool, "cache", over it, and waits until it serves and watches.
 func stack(t *testing.T, o harness.FleetOptions, lines ...string) (*harness.Fleet, *harness.Proxy) {
 	t.Helper()
-	f := harness.StartFleet(t, o)
-	return f, proxyOf(t, f, lines...)
+	return harness.StartStack(t, o, patient(lines)...)
 }
 
+// proxyOf starts one more proxy over a fleet.
 func proxyOf(t *testing.T, f *harness.Fleet, lines ...string) *harness.Proxy {
 	t.Helper()
-	c := harness.NewConfig(t)
-	c.SentinelPool("cache", f, lines...)
-	p := harness.StartProxy(t, c)
-	p.WaitUp("cache")
-	p.WaitWatching("cache")
-	return p
+	return harness.StartProxyOver(t, f, patient(lines)...)
+}
+
+// takeover does something to the master of a group and waits until the proxy serves another one.
+func takeover(t *testing.T, f *harness.Fleet, p *harness.Proxy, group string, act func(old *harness.Redis)) (old, fresh *harness.Redis) {
+	t.Helper()
+	old = f.WaitMaster(group, nil)
+	act(old)
+	fresh = f.WaitMaster(group, old)
+	p.WaitMaster("cache", group, fresh.Addr())
+	return old, fresh
+}
+
+// byHand has Sentinel fail the group over while its master lives.
+func byHand(t *testing.T, f *harness.Fleet, p *harness.Proxy, group string) (old, fresh *harness.Redis) {
+	t.Helper()
+	return takeover(t, f, p, group, func(*harness.Redis) { f.Failover(group) })
 }
 
 // stage is a proxy whose sentinels say what a test lets them say; its servers are real.
@@ -105,7 +136,7 @@ func (s *stage) sentinels() []string {
 func (s *stage) open(sentinels []string, lines ...string) {
 	s.t.Helper()
 	c := harness.NewConfig(s.t)
-	c.Pool("cache", append(harness.SentinelLines(s.groups, sentinels, harness.FleetOptions{}), lines...)...)
+	c.Pool("cache", append(harness.SentinelLines(s.groups, sentinels, harness.FleetOptions{}), patient(lines)...)...)
 	s.proxy = harness.StartProxy(s.t, c)
 }
 
@@ -131,43 +162,6 @@ func (s *stage) addr() string { return s.proxy.Config.Addr("cache") }
 func (s *stage) row(group string) map[string]string {
 	s.t.Helper()
 	return s.proxy.Master("cache", group)
-}
-
-// dial opens a connection that is closed when the test ends.
-func dial(t *testing.T, addr string) *harness.Conn {
-	t.Helper()
-	c, err := harness.Dial(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
-// want sends a request and compares the reply's text.
-func want(t *testing.T, c *harness.Conn, text string, args ...string) {
-	t.Helper()
-	got, err := c.Do(args...)
-	if err != nil {
-		t.Fatalf("%s: %v", strings.Join(args, " "), err)
-	}
-	if got.Text() != text {
-		t.Errorf("%s: %q, want %q", strings.Join(args, " "), got.Text(), text)
-	}
-}
-
-// wantError sends a request that has to fail with a text that has each part in it.
-func wantError(t *testing.T, c *harness.Conn, parts []string, args ...string) {
-	t.Helper()
-	got, err := c.Do(args...)
-	if err != nil {
-		t.Fatalf("%s: %v", strings.Join(args, " "), err)
-	}
-	for _, part := range parts {
-		if got.Kind != '-' || !strings.Contains(got.Str, part) {
-			t.Errorf("%s: %q, want an error with %q", strings.Join(args, " "), got.Text(), part)
-		}
-	}
 }
 
 // waitError asks again until the request fails with a text that has the part in it.
@@ -208,28 +202,6 @@ func keyIn(t *testing.T, p *harness.Proxy, group string) string {
 	}
 	t.Fatalf("none of 200 keys goes to group %s", group)
 	return ""
-}
-
-// untouched fails the test for each group (none: all) whose load saw anything at all of the fault.
-func untouched(t *testing.T, reports []harness.GroupReport, groups ...string) {
-	t.Helper()
-	for _, r := range reports {
-		if len(groups) > 0 && !slices.Contains(groups, r.Group) {
-			continue
-		}
-		sound(t, r, 0)
-		if r.Requests == 0 {
-			t.Errorf("group %s: no request succeeded", r.Group)
-		}
-	}
-}
-
-// sound allows so many errors, and nothing else: no reply that belongs to another request, nothing lost, stale or twice.
-func sound(t *testing.T, r harness.GroupReport, failed int) {
-	t.Helper()
-	if r.Failed() > failed || r.Lost > 0 || r.Duplicates > 0 || r.Stale > 0 || r.Wrong > 0 {
-		t.Errorf("at most %d errors may come of this, and nothing else: %v", failed, r)
-	}
 }
 
 // crashed is sound for a group whose master was killed: what it had acknowledged in that moment, and not yet sent to its

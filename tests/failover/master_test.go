@@ -15,6 +15,17 @@ func quickly(groups ...string) harness.FleetOptions {
 	return harness.FleetOptions{Groups: groups, DownAfter: 1500 * time.Millisecond}
 }
 
+// quicklyBeside is one whose group g1 fails over soon, and whose g2 does not, whatever a busy machine does to it.
+func quicklyBeside() harness.FleetOptions {
+	o := quickly("g1", "g2")
+	o.Steady = []string{"g2"}
+	return o
+}
+
+// untilServed holds requests for longer than Sentinel takes: if the machine is so busy that the sentinels call a tilt, or that
+// each votes for itself, that is most of a minute.
+const untilServed = "hold: { timeout: 2m }"
+
 // patiently is one that does not, whatever a busy machine does to it.
 func patiently(groups ...string) harness.FleetOptions {
 	return harness.FleetOptions{Groups: groups, DownAfter: time.Minute}
@@ -24,13 +35,14 @@ func patiently(groups ...string) harness.FleetOptions {
 // replica takes over, nobody touches anything. The other group must not notice.
 func TestFault01MasterKilled(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, quickly("g1", "g2"), "hold: { timeout: 15s }")
+	f, p := stack(t, quicklyBeside(), untilServed)
 	l := p.Load("cache", f)
 	l.Progress(200)
 	old := f.Group("g1").Master
 	began := time.Now()
 	old.Kill()
 	fresh := f.WaitMaster("g1", old)
+	announced := time.Since(began)
 	p.WaitMaster("cache", "g1", fresh.Addr())
 	l.Progress(200)
 	t.Logf("kill -9 of g1's master %s: %s serves, load resumed after %v (down-after 1.5s)", old.Addr(), fresh.Addr(), time.Since(began).Round(time.Millisecond))
@@ -38,8 +50,8 @@ func TestFault01MasterKilled(t *testing.T) {
 	reports := l.Finish(f.Masters())
 	untouched(t, reports, "g2")
 	crashed(t, reports[0])
-	if g1 := reports[0]; g1.Outage > 12*time.Second {
-		t.Errorf("the outage of g1 was %v, want less than down-after + 10s", g1.Outage)
+	if g1 := reports[0]; g1.Outage > announced+10*time.Second {
+		t.Errorf("the outage of g1 was %v, and its new master was announced after %v", g1.Outage, announced)
 	}
 	if m := p.Master("cache", "g1"); m["switches"] != "1" || m["source"] != "sentinel" {
 		t.Errorf("console: switches %s, source %s; want 1, sentinel", m["switches"], m["source"])
@@ -52,7 +64,13 @@ func TestFault02SlowReplica(t *testing.T) {
 	t.Parallel()
 	o := quickly("g1")
 	o.Replicas, o.FailoverTimeout = 2, 3*time.Minute
-	f, p := stack(t, o, "hold: { timeout: 15s }")
+	f, p := stack(t, o, untilServed)
+	// One sentinel finds the master down, the others vote for it. Were they to stand against it, nobody might be elected, and
+	// the next election is twice the failover's time away.
+	f.Sentinels[0].Must("SENTINEL", "SET", "g1", "quorum", "1")
+	for _, s := range f.Sentinels[1:] {
+		s.Must("SENTINEL", "SET", "g1", "down-after-milliseconds", "600000")
+	}
 	// Without a history in common, the second replica needs a whole transfer from the first, which puts it off.
 	for _, r := range f.Groups[0].Replicas {
 		r.Must("DEBUG", "CHANGE-REPL-ID")
@@ -60,10 +78,7 @@ func TestFault02SlowReplica(t *testing.T) {
 	}
 	l := p.Load("cache", f)
 	l.Progress(100)
-	old := f.Group("g1").Master
-	old.Kill()
-	fresh := f.WaitMaster("g1", old)
-	p.WaitMaster("cache", "g1", fresh.Addr())
+	takeover(t, f, p, "g1", func(old *harness.Redis) { old.Kill() })
 	l.Progress(100)
 	waiting := 0
 	for _, s := range f.Sentinels {
@@ -105,13 +120,10 @@ func TestFault03MasterStopsShortly(t *testing.T) {
 // answer nothing. When it goes on, late replies arrive, and for seconds it says that it is a master.
 func TestFault04MasterStops(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, quickly("g1", "g2"), "timeout: 1s", "hold: { timeout: 15s }")
+	f, p := stack(t, quicklyBeside(), "timeout: 1s", untilServed)
 	l := p.Load("cache", f)
 	l.Progress(100)
-	old := f.Group("g1").Master
-	old.Freeze()
-	fresh := f.WaitMaster("g1", old)
-	p.WaitMaster("cache", "g1", fresh.Addr())
+	old, _ := takeover(t, f, p, "g1", func(old *harness.Redis) { old.Freeze() })
 	l.Progress(100)
 	old.Thaw()
 	waitRole(t, old, "slave")
@@ -130,10 +142,7 @@ func TestFault04MasterStops(t *testing.T) {
 func TestFault05OldMasterReturns(t *testing.T) {
 	t.Parallel()
 	f, p := stack(t, quickly("g1"))
-	old := f.Group("g1").Master
-	old.Kill()
-	fresh := f.WaitMaster("g1", old)
-	p.WaitMaster("cache", "g1", fresh.Addr())
+	old, fresh := takeover(t, f, p, "g1", func(old *harness.Redis) { old.Kill() })
 	l := p.Load("cache", f)
 	l.Progress(100)
 	old.Restart()
@@ -153,14 +162,14 @@ func TestFault05OldMasterReturns(t *testing.T) {
 // TestFault06MasterTerminated stops a master as an init system does: it waits for its replicas, so nothing is lost.
 func TestFault06MasterTerminated(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, quickly("g1", "g2"), "hold: { timeout: 15s }")
+	f, p := stack(t, quicklyBeside(), untilServed)
 	l := p.Load("cache", f)
 	l.Progress(100)
-	old := f.Group("g1").Master
-	if _, err := old.Terminate(harness.Patience); err != nil {
-		t.Fatal(err)
-	}
-	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())
+	takeover(t, f, p, "g1", func(old *harness.Redis) {
+		if _, err := old.Terminate(harness.Patience); err != nil {
+			t.Fatal(err)
+		}
+	})
 	l.Progress(100)
 	reports := l.Finish(f.Masters())
 	untouched(t, reports, "g2")

@@ -79,7 +79,7 @@ func named(t *testing.T, groups []string, addrs ...string) (s *stage, dns *nameS
 func (s *stage) openNamed(dns *nameServer, lines ...string) {
 	s.t.Helper()
 	c := harness.NewConfig(s.t)
-	c.Pool("cache", append(harness.SentinelLines(s.groups, s.sentinels(), harness.FleetOptions{}), lines...)...)
+	c.Pool("cache", append(harness.SentinelLines(s.groups, s.sentinels(), harness.FleetOptions{}), patient(lines)...)...)
 	s.proxy = harness.StartProxyWithDNS(s.t, c, dns.addr())
 }
 

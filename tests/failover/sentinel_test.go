@@ -50,12 +50,7 @@ func waitNoneActive(t *testing.T, p *harness.Proxy) {
 func TestFault24HalfOpenSentinels(t *testing.T) {
 	t.Parallel()
 	f := harness.StartFleet(t, harness.FleetOptions{})
-	var fronts []*harness.FaultProxy
-	var addrs []string
-	for _, s := range f.Sentinels {
-		front := harness.StartFault(t, s.Addr())
-		fronts, addrs = append(fronts, front), append(addrs, front.Addr())
-	}
+	fronts, addrs := f.FrontSentinels()
 	c := harness.NewConfig(t)
 	c.Pool("cache", append(harness.SentinelLines(f.GroupNames(), addrs, f.Options), "sentinel_heartbeat: 300ms", "sentinel_timeout: 1s")...)
 	p := harness.StartProxy(t, c)
@@ -131,9 +126,7 @@ func TestFault26SentinelStops(t *testing.T) {
 		}
 		return nil
 	})
-	old := f.Group("g1").Master
-	f.Failover("g1")
-	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())
+	byHand(t, f, p, "g1")
 	l.Progress(100)
 	untouched(t, l.Finish(f.Masters()))
 }
@@ -157,9 +150,7 @@ func TestFault27AllSentinelsKilled(t *testing.T) {
 	f.WaitSettled()
 	p.WaitWatching("cache")
 	p.WaitUp("cache")
-	old := f.Group("g1").Master
-	f.Failover("g1")
-	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())
+	byHand(t, f, p, "g1")
 	l.Progress(100)
 	untouched(t, l.Finish(f.Masters()))
 }

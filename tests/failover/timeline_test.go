@@ -73,14 +73,11 @@ func (l *listener) until(group, event string) (all []told) {
 // console has both afterwards.
 func TestTimeline(t *testing.T) {
 	t.Parallel()
-	f, p := stack(t, quickly("g1", "g2"), "hold: { timeout: 15s }")
+	f, p := stack(t, quicklyBeside(), untilServed)
 	l := p.Load("cache", f)
 	l.Progress(100)
 	ears := listen(t, p)
-	old := f.Group("g1").Master
-	old.Kill()
-	fresh := f.WaitMaster("g1", old)
-	p.WaitMaster("cache", "g1", fresh.Addr())
+	old, fresh := takeover(t, f, p, "g1", func(old *harness.Redis) { old.Kill() })
 	l.Progress(100)
 
 	all := ears.until("g1", "switched")

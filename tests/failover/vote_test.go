@@ -90,11 +90,7 @@ func TestFault33PartialSentinel(t *testing.T) {
 func TestFault34MonitoredElsewhere(t *testing.T) {
 	t.Parallel()
 	f, p := stack(t, harness.FleetOptions{Groups: []string{"g1"}})
-	old := f.Group("g1").Master
-	// An epoch to fall back from.
-	f.Failover("g1")
-	before := f.WaitMaster("g1", old)
-	p.WaitMaster("cache", "g1", before.Addr())
+	_, before := byHand(t, f, p, "g1") // an epoch to fall back from
 	other := harness.StartRedis(t, harness.RedisOptions{})
 	conn := dial(t, p.Config.Addr("cache"))
 	point := func(s *harness.Sentinel) {

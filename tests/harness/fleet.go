@@ -83,7 +83,7 @@ func (f *Fleet) startSentinels(groups []*Group) []*Sentinel {
 func (f *Fleet) monitorLines(g *Group) []string {
 	lines := []string{
 		fmt.Sprintf("sentinel monitor %s %s %d %d", g.Name, f.Options.Host, g.Master.Port, f.quorum()),
-		fmt.Sprintf("sentinel down-after-milliseconds %s %d", g.Name, f.Options.DownAfter.Milliseconds()),
+		fmt.Sprintf("sentinel down-after-milliseconds %s %d", g.Name, f.Options.downAfter(g.Name).Milliseconds()),
 		fmt.Sprintf("sentinel failover-timeout %s %d", g.Name, f.Options.FailoverTimeout.Milliseconds()),
 	}
 	if f.Options.Password != "" {
@@ -170,6 +170,16 @@ func (f *Fleet) SentinelAddrs() []string {
 	return addrs
 }
 
+// FrontSentinels puts a fault proxy in front of each sentinel, and gives their addresses as well.
+func (f *Fleet) FrontSentinels() (fronts []*FaultProxy, addrs []string) {
+	f.t.Helper()
+	for _, s := range f.Sentinels {
+		front := StartFault(f.t, s.Addr())
+		fronts, addrs = append(fronts, front), append(addrs, front.Addr())
+	}
+	return fronts, addrs
+}
+
 // GroupNames are the groups in the order of the options.
 func (f *Fleet) GroupNames() []string {
 	names := make([]string, len(f.Groups))
@@ -219,11 +229,12 @@ func (f *Fleet) Master(group string) (*Redis, error) {
 	return nil, fmt.Errorf("%s: no majority of the sentinels agrees: %v", group, votes)
 }
 
-// WaitMaster waits until the group has a master other than the one given (nil: any).
+// WaitMaster waits until the group has a master other than the one given (nil: any). A sentinel that is tilted does nothing
+// for thirty seconds, and after an election that nobody won they wait for twice the failover's time.
 func (f *Fleet) WaitMaster(group string, not *Redis) *Redis {
 	f.t.Helper()
 	var found *Redis
-	Eventually(f.t, 2*Patience, "group "+group+" gets a master", func() error {
+	Eventually(f.t, 4*Patience, "group "+group+" gets a master", func() error {
 		m, err := f.Master(group)
 		if err != nil {
 			return err

@@ -297,6 +297,7 @@ func (w *worker) do(args ...string) (Reply, error) {
 		if err != nil {
 			return Reply{}, err
 		}
+		c.Timeout = 5 * Patience // longer than any hold
 		if p := w.ledger.options.Password; p != "" {
 			if r, err := c.Do("AUTH", p); err != nil || r.Err() != nil {
 				c.Close()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func (s *Sentinel) Must(args ...string) Reply {
 func (s *Sentinel) Monitor(g *Group, quorum int, o FleetOptions) {
 	s.t.Helper()
 	s.Must("SENTINEL", "MONITOR", g.Name, o.Host, fmt.Sprint(g.Master.Port), fmt.Sprint(quorum))
-	s.Must("SENTINEL", "SET", g.Name, "down-after-milliseconds", fmt.Sprint(o.DownAfter.Milliseconds()))
+	s.Must("SENTINEL", "SET", g.Name, "down-after-milliseconds", fmt.Sprint(o.downAfter(g.Name).Milliseconds()))
 	s.Must("SENTINEL", "SET", g.Name, "failover-timeout", fmt.Sprint(o.FailoverTimeout.Milliseconds()))
 	if o.Password != "" {
 		s.Must("SENTINEL", "SET", g.Name, "auth-pass", o.Password)
@@ -152,6 +153,7 @@ type FleetOptions struct {
 	Replicas         int           // per group; 1, and -1 for none
 	Sentinels        int           // 3
 	DownAfter        time.Duration // 5s: a busy machine must not cause a failover that no test asked for
+	Steady           []string      // of the groups: down-after is ten minutes, so that nobody fails them over but by hand
 	FailoverTimeout  time.Duration // 10s
 	Password         string        // of masters and replicas
 	SentinelPassword string
@@ -180,4 +182,11 @@ func (o FleetOptions) filled() FleetOptions {
 		o.FailoverTimeout = 10 * time.Second
 	}
 	return o
+}
+
+func (o FleetOptions) downAfter(group string) time.Duration {
+	if slices.Contains(o.Steady, group) {
+		return 10 * time.Minute
+	}
+	return o.DownAfter
 }
