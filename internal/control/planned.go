@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	drainLimit  = 2 * time.Second  // for the requests in flight before a planned switch
-	lastLimit   = drainLimit / 4   // of that, for what is in flight when transactions are held as well
-	switchLimit = 10 * time.Second // from Sentinel's consent to the new master; requests are not held longer than that either
+	drainLimit  = 2 * time.Second        // for the requests in flight before a planned switch
+	finishLimit = 300 * time.Millisecond // of that, for the transactions that were begun: all others wait for them
+	switchLimit = 10 * time.Second       // from Sentinel's consent to the new master; requests are not held longer than that either
 	switchPoll  = 5 * time.Millisecond
 )
 
@@ -168,10 +168,10 @@ func (c *Controller) lift(t *target) {
 // drained waits until every loop holds the group's requests and none is in flight to its master. Transactions that the master
 // has begun go on meanwhile and are waited for; one that does not end is held like the rest then, and discarded by the switch.
 func (c *Controller) drained(ctx context.Context, t *target) error {
-	if _, err := c.drain(ctx, t, drainLimit-lastLimit, true); err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+	if _, err := c.drain(ctx, t, finishLimit, true); err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 		return err
 	}
-	left, err := c.drain(ctx, t, lastLimit, false)
+	left, err := c.drain(ctx, t, drainLimit-finishLimit, false)
 	switch {
 	case !errors.Is(err, context.DeadlineExceeded):
 		return err
