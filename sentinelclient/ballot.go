@@ -144,9 +144,29 @@ func (b *ballot) promisers(single bool, f func(*voter)) {
 }
 
 // contact is until when a majority was heard recently enough. One in tilt is
-// heard too: it has no vote, but what it says of a switch arrives.
-func (b *ballot) contact(single bool, poll, fixed time.Duration) time.Time {
-	return contactEnd(len(b.members), b.heard(single), poll, fixed)
+// heard too: it has no vote, but what it says of a switch arrives. One that names
+// another master with a newer epoch does not vouch for this one: the others may
+// not have said so yet. Once a majority does, there is contact again, and nothing
+// leaves for this one any more.
+func (b *ballot) contact(single bool, master Address, epoch uint64, poll, fixed time.Duration) time.Time {
+	newer := 0
+	b.each(func(v *voter) {
+		if v.against(master, epoch) {
+			newer++
+		}
+	})
+	var heard []promise
+	b.promisers(single, func(v *voter) {
+		if !v.promised.Asked.IsZero() && (newer > len(b.members)/2 || !v.against(master, epoch)) {
+			heard = append(heard, v.promised)
+		}
+	})
+	return contactEnd(len(b.members), heard, poll, fixed)
+}
+
+// against: the last answer names another master, elected later.
+func (v *voter) against(master Address, epoch uint64) bool {
+	return !v.master.IsZero() && v.master != master && v.answer.HasInfo && v.answer.Info.Epoch > epoch
 }
 
 func (b *ballot) heard(single bool) []promise {

@@ -429,7 +429,7 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 	case g.pinned:
 		return true, time.Time{}, "operator"
 	}
-	until, by = g.ballot.contact(g.cfg.single(), g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
+	until, by = g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
 	if g.cfg.Lease == LeaseAuto {
 		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
 			until, by = end, "lease"

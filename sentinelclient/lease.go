@@ -9,7 +9,8 @@ import (
 // cannot be heard. Three things vouch that nobody has been promoted, and the one
 // that lasts longest counts:
 //
-//   - contact: a majority of the sentinels answered a moment ago;
+//   - contact: a majority of the sentinels answered a moment ago, and did not name a
+//     master that was elected later;
 //   - the lease: no quorum of sentinels can have found the master down yet;
 //   - the replicas: all of them still acknowledge to this master, or it has none.
 

@@ -234,6 +234,6 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 // witness lets the replicas that the master lists vouch for it.
 func (g *group) witness(now time.Time, r report) {
 	g.witnesses.counted(g.ballot.mostReplicas())
-	contact := now.Before(g.ballot.contact(g.cfg.single(), g.cfg.Poll, 0))
+	contact := now.Before(g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, 0))
 	g.witnesses.reported(r.Asked, r.Replicas, contact)
 }

@@ -45,6 +45,13 @@ func TestFault30MinorityPartition(t *testing.T) {
 	}
 	waitError(t, conn, "respgate: ", "SET", "fenced", "1")
 	want(t, conn, "1", "GET", "before")
+	l := s.load() // what is acknowledged from now on must be there in the end
+	harness.Eventually(t, harness.Patience, "its writes are refused", func() error {
+		if refused := l.Failures("g1"); len(refused) == 0 {
+			return fmt.Errorf("%d requests succeeded", l.Requests("g1"))
+		}
+		return nil
+	})
 	if row := s.row("g1"); row["switches"] != "0" {
 		t.Errorf("switched within the minority: %v", row)
 	}
@@ -61,6 +68,10 @@ func TestFault30MinorityPartition(t *testing.T) {
 	}
 	if row := s.row("g1"); row["switches"] != "1" {
 		t.Errorf("%s switches, want one: %v", row["switches"], row)
+	}
+	l.Progress(100)
+	for _, r := range l.Finish(map[string]*harness.Redis{"g1": replica}) {
+		sound(t, r, r.Failed())
 	}
 }
 
