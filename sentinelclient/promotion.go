@@ -124,7 +124,7 @@ func (s *Switchover) unmoved() (err error) {
 	stopped := s.m.call(func() {
 		g := s.m.pool.groups[s.group]
 		if g == nil {
-			err = fmt.Errorf("pool %s, group %s: %w", s.cfg.Pool, s.group, ErrUnknownGroup)
+			err = &CommandError{Code: "NOGROUP", Text: fmt.Sprintf("failover: group %s was taken out of pool %s meanwhile", s.group, s.cfg.Pool)}
 			return
 		}
 		switch v := g.view(s.m.now()); {

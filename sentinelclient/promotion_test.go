@@ -44,6 +44,12 @@ func TestPromoteLooksAgain(t *testing.T) {
 			s.until = time.Now().Add(s.reserve())
 			return nil
 		}, "TIMEOUT failover: less than 625ms is left of the pause"},
+		{"the group is gone", func(_ *testing.T, th *theatre, _ *Switchover) error {
+			cfg := *th.monitor.pool.cfg
+			cfg.Groups = []string{"g2"}
+			th.monitor.Reconfigure(cfg)
+			return nil
+		}, "NOGROUP failover: group g1 was taken out of pool p"},
 		{"the pool is gone", func(_ *testing.T, th *theatre, _ *Switchover) error {
 			th.monitor.Close()
 			return nil

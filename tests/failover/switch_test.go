@@ -63,6 +63,10 @@ func TestSwitchesInARow(t *testing.T) {
 	if *soakFlag > 0 {
 		switches = max(switches, 20)
 	}
+	limit := 5 * time.Second // for one that runs beside others
+	if switches >= 10 {
+		limit = 2 * time.Second
+	}
 	for i := range switches {
 		d := switched(t, f, "g1", proxies[i%2], proxies...)
 		took = append(took, fmt.Sprint(d.Milliseconds()))
@@ -76,8 +80,8 @@ func TestSwitchesInARow(t *testing.T) {
 	masters := f.Masters()
 	for _, reports := range [][]harness.GroupReport{l.Finish(masters), other.Finish(masters)} {
 		untouched(t, reports)
-		if slowest := reports[0].Slowest; slowest > 5*time.Second {
-			t.Errorf("the slowest request took %v", slowest)
+		if slowest := reports[0].Slowest; slowest > limit {
+			t.Errorf("the slowest request took %v, more than %v", slowest, limit)
 		}
 	}
 }
