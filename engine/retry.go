@@ -57,12 +57,6 @@ func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading, 
 	return demoted, loading, !script || demoted && refusesScript(first) || loading && bytes.HasPrefix(first, loadingRefusal)
 }
 
-// refused reports that an error reply is of class B.
-func (s *server) refused(cmd *command.Command, first []byte) bool {
-	demoted, loading, exact := s.refusal(cmd, first)
-	return exact && (demoted || loading)
-}
-
 // rejected handles an error reply of class B: the request goes to the retry list, and the link takes no more until the
 // replies to what was already sent are in.
 func (k *link) rejected(r *request, rep *reply) bool {
@@ -114,9 +108,9 @@ func (k *link) takeRequest(r *request) {
 	k.retry.push(r)
 }
 
-// overtakes handles a success behind a rejection. A read is asked again, since what it saw is older than what its client
-// wrote before. A write was executed: what was rejected before it cannot be executed any more without changing the order
-// of that client's writes, and is answered with its rejection.
+// overtakes handles a success behind a rejection. A read is asked again, since what it saw may be older than what its client
+// wrote before. A write was executed: what its client was refused before cannot be executed any more without changing their
+// order, and is answered with its rejection. All else has written nothing and is passed on, and no client pays for another's.
 func (k *link) overtakes(r *request) bool {
 	if !k.proven && !k.precedes(r.clientID()) {
 		return false
@@ -126,8 +120,16 @@ func (k *link) overtakes(r *request) bool {
 		k.takeRequest(r)
 		return true
 	}
-	k.passOver(r.clientID())
+	if k.wrote(r.cmd) {
+		k.passOver(r.clientID())
+	}
 	return false
+}
+
+// wrote reports that a command that succeeded behind a rejection may have written. A node that has refused a write as a
+// replica lets no script write either, whereas one that was loading may have loaded since.
+func (k *link) wrote(cmd *command.Command) bool {
+	return cmd.Flags&command.FlagWrite != 0 || !k.demoted && isScript(cmd) && cmd.Route == command.RouteKeyed && cmd.Flags&command.FlagReadOnly == 0
 }
 
 // precedes reports that a request of the client is on the retry list. With nothing but a script's word for it that the
@@ -141,14 +143,14 @@ func (k *link) precedes(client int64) bool {
 	return false
 }
 
-// passOver answers what was rejected before a write of the client that was executed. On a void link that write is in doubt, and
-// reads before it may as well be asked later.
+// passOver answers what a client was refused before a write of its own that was executed. On a void link that write is in
+// doubt, and reads before it may as well be asked later.
 func (k *link) passOver(client int64) {
 	l, g := k.loop, k.server.group
 	var rest serverQueue
 	for k.retry.count > 0 {
 		r := k.retry.pop()
-		if !k.proven && r.clientID() != client || k.void && r.cmd.Retry {
+		if r.clientID() != client || k.void && r.cmd.Retry {
 			rest.push(r)
 			continue
 		}

@@ -352,3 +352,89 @@ func TestOvertaking(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingOvertaken: what succeeds on a node that was demoted has written nothing: its reply is passed on, and what the
+// node has refused, of its own client or of others, waits for the new master.
+func TestNothingOvertaken(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const refusal = "-READONLY You can't write against a read only replica.\r\n"
+		for _, args := range [][]string{
+			{"HSCAN", "k", "0"}, {"SCAN", "0"}, {"PUBLISH", "c", "x"}, {"SCRIPT", "LOAD", "x"}, {"EVAL", "s", "1", "k"},
+		} {
+			r := newRig(t, v, []string{"g1"})
+			old, next := r.servers["g1"], newFake(t)
+			apps := []*app{r.dial(), r.dial(), r.dial(), r.dial()}
+			for _, a := range apps {
+				a.do("+OK\r\n", "SET", "k", "0")
+			}
+			old.on(func(_ *fakeConn, args []string) (string, bool) {
+				switch args[0] {
+				case "SET":
+					return refusal, true
+				case "PUBLISH":
+					return ":1\r\n", true
+				case "SCAN", "HSCAN":
+					return array(bulk("0"), "*0\r\n"), true
+				}
+				return "", false
+			})
+			old.hold()
+			old.change(func() { old.role = "slave" })
+			before := len(old.requests())
+			for _, a := range apps {
+				a.send(req("SET", "k", "1"))
+			}
+			until(t, "the writes are there", func() bool { return len(old.requests()) == before+len(apps) })
+			for _, a := range apps[2:] {
+				a.send(req(args...))
+			}
+			until(t, "all are there", func() bool { return len(old.requests()) == before+len(apps)+2 })
+			old.open()
+			until(t, "the refused ones wait", func() bool { return r.stats("g1").Held >= len(apps) })
+			r.moved(next)
+			for _, a := range apps[:2] {
+				a.want("+OK\r\n")
+			}
+			for _, a := range apps[2:] {
+				a.want("+OK\r\n")
+				if got := a.line(); got[0] == '-' {
+					t.Errorf("%s: reply %q", args[0], got)
+				}
+			}
+			if st := r.pool(); st.Errors["rejected"] != 0 || st.Groups["g1"].Unknown != 0 {
+				t.Errorf("%s: errors %v", args[0], st.Errors)
+			}
+		}
+	})
+}
+
+// TestOvertakenByOwnWrite: a node that has refused a write, and takes a later one, was made a master in between. Only the
+// client of both is told; what it refused of others is sent again.
+func TestOvertakenByOwnWrite(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		a, b := r.dial(), r.dial()
+		a.do("+OK\r\n", "SET", "a", "0")
+		b.do("+OK\r\n", "SET", "b", "0")
+		refused := map[string]bool{}
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			if args[0] != "INCR" || refused[args[1]] {
+				return "", false
+			}
+			refused[args[1]] = true
+			return "-READONLY You can't write against a read only replica.\r\n", true
+		})
+		s.hold()
+		before := len(s.requests())
+		a.send(req("INCR", "a"))
+		b.send(req("INCR", "b"))
+		until(t, "both are there", func() bool { return len(s.requests()) == before+2 })
+		a.send(req("SET", "a", "1"))
+		until(t, "the later write is there", func() bool { return len(s.requests()) == before+3 })
+		s.open()
+		a.wantError("ERR respgate: group 'g1': its master " + s.ln.Addr().String() + " rejected the request, and executed a later one: send it again")
+		a.want("+OK\r\n")
+		b.want(bulk("INCR b"))
+	})
+}

@@ -64,17 +64,22 @@ func (k *link) lastWrite() (last uint64) {
 func (k *link) ignore(r *request, kind byte, rep *reply) {
 	l, g := k.loop, k.server.group
 	seq := r.seq
+	var demoted, loading, exact bool
+	if isError(kind) {
+		demoted, loading, exact = k.server.refusal(r.cmd, rep.first())
+	}
 	switch {
 	case r.dead():
 		g.late++
 		l.leave(r, inServer)
-	case isError(kind) && k.server.refused(r.cmd, rep.first()):
+	case exact && (demoted || loading):
+		k.demoted = k.demoted || demoted
 		k.takeRequest(r)
 	case r.repeats():
 		r.retries++
 		k.takeRequest(r)
 	default:
-		if !isError(kind) { // it was executed, before what waits to be
+		if !isError(kind) && k.wrote(r.cmd) { // it was executed, before what waits to be
 			k.passOver(r.clientID())
 		}
 		k.doubt(r)
