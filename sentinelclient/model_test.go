@@ -54,17 +54,46 @@ func TestModel(t *testing.T) {
 				s := sentinel(w.sentinels)
 				w.tilt(s, !s.tilt)
 			},
-			"die": func(*rapid.T) { node().dead = true },
+			"restart": func(*rapid.T) { need(w.restart()) },
+			"die": func(*rapid.T) {
+				node().dead = true
+				w.reach()
+			},
 			"live": func(*rapid.T) { // a former master says master at first
 				n := node()
 				need(n.dead)
-				n.dead = false
+				n.dead, n.since = false, w.now
 				n.runs++
+				w.reach()
+			},
+			"cut": func(*rapid.T) { // a sentinel from a node
+				s, n := sentinel(w.sentinels), node()
+				s.cut[n.addr] = !s.cut[n.addr]
+				w.reach()
+			},
+			"isolate": func(t *rapid.T) {
+				w.isolate(proxy(), rapid.IntRange(0, 20).Draw(t, "before"), rapid.IntRange(0, 24).Draw(t, "promoted"))
+			},
+			"pin": func(*rapid.T) { need(proxy().pin(node())) },
+			"configure": func(t *rapid.T) {
+				p := proxy()
+				var members []linkID
+				liars := 0
+				for _, s := range w.sentinels {
+					if rapid.IntRange(0, 3).Draw(t, "member") > 0 {
+						members = append(members, s.id)
+						if s.lies != "" {
+							liars++
+						}
+					}
+				}
+				need(len(members) > 0 && liars <= (len(members)-1)/2)
+				p.elect(members)
 			},
 			"usurp": func(*rapid.T) { // REPLICAOF NO ONE by an operator
 				n := node()
 				need(!n.dead && !n.master)
-				n.master, n.of, n.rose = true, Address{}, w.now
+				n.master, n.of, n.rose, n.since = true, Address{}, w.now, w.now
 			},
 			"demote": func(*rapid.T) { w.demote() },
 			"lie": func(*rapid.T) {
@@ -72,6 +101,7 @@ func TestModel(t *testing.T) {
 				need(s.lies == "rogue")
 				s.rogue = belief{rapid.SampledFrom([]Address{letter("A"), letter("B"), letter("C"), stranger}).Draw(t, "master"),
 					uint64(rapid.IntRange(0, 12).Draw(t, "epoch"))}
+				s.state = rapid.SampledFrom([]string{"", "", "select_slave", "wait_promotion"}).Draw(t, "state")
 				name := rapid.SampledFrom([]string{"+sdown", "+switch-master", "+elected-leader", "+selected-slave", "-failover-abort-not-elected"}).Draw(t, "event")
 				e := event{name: name, group: "g1", master: node().addr}
 				if name == "+selected-slave" {
@@ -118,6 +148,9 @@ func TestModel(t *testing.T) {
 		for range 75 {
 			w.flow(200 * time.Millisecond)
 		}
+		if w.pinned() {
+			w.another()
+		}
 		for _, p := range w.proxies {
 			p.settled()
 		}
@@ -149,19 +182,53 @@ func (w *world) heal() {
 	w.running = nil
 	w.node(w.truth.master).dead, w.node(w.truth.master).master = false, true
 	w.demote()
+	for _, p := range w.proxies {
+		p.elect(w.all())
+	}
 	for _, s := range w.sentinels {
+		clear(s.cut)
 		w.learn(s)
 		w.tilt(s, false)
 		for _, p := range w.proxies {
 			p.find(s)
 		}
 	}
+	w.reach()
+}
+
+func (w *world) pinned() bool {
+	return slices.ContainsFunc(w.proxies, func(p *proxy) bool { return p.g.pinned })
+}
+
+// another is one more election, which ends every pin.
+func (w *world) another() {
+	for _, n := range w.nodes {
+		if n.addr != w.truth.master {
+			n.dead = false
+			w.elect(w.honest()[0], n)
+			break
+		}
+	}
+	for w.progress() {
+		w.flow(100 * time.Millisecond)
+	}
+	w.heal()
+	for range 40 {
+		w.flow(200 * time.Millisecond)
+	}
 }
 
 // check holds what must be true after every step. before is what the machine
 // stood on.
-func (p *proxy) check(before standing) {
+func (p *proxy) check(before standing, pinned bool) {
 	g, t := p.g, p.w.t
+	if g.master != before.Master {
+		clear(p.attempts)
+		clear(p.promoted)
+	}
+	p.holds()
+	p.vouched()
+	p.epochs(before, pinned)
 	if next := g.next(p.w.now); !next.After(p.w.now) {
 		t.Fatalf("it wants a tick at once, again: %v", g.sketch(p.w.now))
 	}
@@ -177,7 +244,7 @@ func (p *proxy) check(before standing) {
 	if g.control.verdict != verdictMaster || p.reports[g.master].Verdict != verdictMaster {
 		t.Fatalf("%v became master without a ROLE that says so", g.master)
 	}
-	if why := p.unfounded(before); why != "" {
+	if why := p.unfounded(before); why != "" && !p.pinning {
 		t.Fatalf("%v at %d is given up for %v: %s; early %v, %d answers, signs %v", before.Master, before.Epoch, g.master, why, p.cfg.FollowEarly, len(p.heard), p.signs)
 	}
 	p.left, p.leftAt, p.aborted = Address{}, p.w.now, false
@@ -190,10 +257,10 @@ func (p *proxy) check(before standing) {
 // unfounded says why nothing that has arrived makes the group's new master one;
 // empty if something does. It counts for itself.
 func (p *proxy) unfounded(before standing) string {
-	master, all, votes, answers, highest := p.g.master, len(p.w.sentinels), 0, 0, uint64(0)
+	master, all, votes, answers, highest := p.g.master, len(p.members), 0, 0, uint64(0)
 	for _, s := range p.w.sentinels {
 		a := p.heard[s.id]
-		if a == nil || s.tilt {
+		if a == nil || !p.votes(s) {
 			continue
 		}
 		answers++
@@ -212,7 +279,7 @@ func (p *proxy) unfounded(before standing) string {
 		if named := p.named[master]; len(p.signs) == 0 && all > 1 && !before.Master.IsZero() && !gone && p.g.epoch <= before.Epoch && p.w.now.Sub(named) < olderHold {
 			return fmt.Sprintf("the master is well, and a majority that is not newer names the other one for %v only", p.w.now.Sub(named))
 		}
-		if e := p.g.epoch; e > 0 && p.w.owner[e] != master && !p.w.lied() {
+		if e := p.g.epoch; e > 0 && !slices.Contains(p.w.owner[e], master) && !p.w.lied() {
 			return fmt.Sprintf("epoch %d is that of %v", e, p.w.owner[e])
 		}
 		if v := p.reports[before.Master].Verdict; master == p.left && highest <= before.Epoch && !v.refuses() && !p.aborted && p.w.now.Before(p.leftAt.Add(failoverBound)) {
@@ -230,7 +297,7 @@ func (p *proxy) unfounded(before standing) string {
 	}
 	for _, s := range p.signs {
 		since := p.w.now.Sub(s.at)
-		if s.of != before.Master || p.w.sentinels[s.link-1].tilt || since > failoverBound {
+		if s.of != before.Master || !p.votes(p.w.sentinels[s.link-1]) || since > failoverBound {
 			continue
 		}
 		n := p.w.node(master)
@@ -270,7 +337,8 @@ func (p *proxy) settled() {
 	if !v.Authority || v.Vouched == "" {
 		t.Fatalf("early %v: no authority: %s", p.cfg.FollowEarly, g.sketch(p.w.now))
 	}
-	if v.Failover != "" || v.Early || len(g.early.scouts) > 0 {
+	lied := slices.ContainsFunc(p.w.sentinels, func(s *modelSentinel) bool { return s.state != "" })
+	if v.Failover != "" || v.Early || len(g.early.scouts) > 0 && !lied {
 		t.Fatalf("early %v: a failover is still told: %s", p.cfg.FollowEarly, g.sketch(p.w.now))
 	}
 }

@@ -32,6 +32,7 @@ type modelNode struct {
 	master bool      // what it says of itself
 	of     Address   // of a replica
 	rose   time.Time // when it began to say master without Sentinel's doing; zero if it did not
+	since  time.Time // when it began to say master, whoever made it one
 	runs   int
 }
 
@@ -41,6 +42,10 @@ type modelSentinel struct {
 	tilt  bool
 	lies  string // "": honest; "stuck": it raises its epoch and keeps its first address; "rogue": it names what it likes
 	rogue belief
+	state string // the failover state that a rogue tells of
+	// lost is since when it has not heard from a node: that is dead, or cut off.
+	lost map[Address]time.Time
+	cut  map[Address]bool
 }
 
 // failover is the one that is under way.
@@ -57,8 +62,8 @@ type world struct {
 	nodes     []*modelNode
 	sentinels []*modelSentinel
 	truth     belief
-	owner     map[uint64]Address // of the epochs that were announced
-	epoch     uint64             // of the last election
+	owner     map[uint64][]Address // of the epochs that were announced; several if they started anew
+	epoch     uint64               // of the last election
 	running   *failover
 	proxies   []*proxy
 }
@@ -69,16 +74,18 @@ var nodeNames = []string{"A", "B", "C", "D"}
 var stranger = letter("X")
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, now: epoch0, owner: map[uint64]Address{}}
+	w := &world{t: t, now: epoch0, owner: map[uint64][]Address{}}
 	for _, name := range nodeNames {
 		w.nodes = append(w.nodes, &modelNode{addr: letter(name), of: letter("A")})
 	}
 	w.nodes[0].master, w.nodes[0].of = true, Address{}
-	w.truth = belief{master: letter("A")}
+	w.epoch = uint64(rapid.IntRange(0, 7).Draw(t, "epoch"))
+	w.truth = belief{master: letter("A"), epoch: w.epoch}
+	w.owner[w.epoch] = []Address{letter("A")}
 	n := rapid.IntRange(1, 7).Draw(t, "sentinels")
 	liars := rapid.IntRange(0, (n-1)/2).Draw(t, "liars")
 	for i := range n {
-		s := &modelSentinel{id: linkID(i + 1), holds: w.truth}
+		s := &modelSentinel{id: linkID(i + 1), holds: w.truth, lost: map[Address]time.Time{}, cut: map[Address]bool{}}
 		if i < liars {
 			s.lies = rapid.SampledFrom([]string{"stuck", "rogue"}).Draw(t, "lies")
 			s.rogue = w.truth
@@ -112,11 +119,18 @@ func (w *world) answer(s *modelSentinel) answer {
 	case "rogue":
 		says = s.rogue
 	}
+	silence := time.Duration(0)
+	if at, ok := s.lost[says.master]; ok && !s.tilt { // in tilt it is wrong about time
+		silence = w.now.Sub(at)
+	}
 	a := answer{Group: "g1", Master: says.master, HasInfo: true, Asked: w.now, Info: masterInfo{Address: says.master, Epoch: says.epoch,
-		DownAfter: 5 * time.Second, Quorum: len(w.sentinels)/2 + 1, Sentinels: len(w.sentinels), Replicas: len(nodeNames) - 1}}
+		LastOKPing: silence, DownAfter: modelDownAfter, Quorum: len(w.sentinels)/2 + 1, Sentinels: len(w.sentinels), Replicas: len(nodeNames) - 1}}
 	if f := w.running; f != nil && f.leader == s {
 		a.Info.Flags = []string{"failover_in_progress"}
 		a.Info.FailoverState = map[string]string{"elected": "select_slave", "selected": "wait_promotion", "promoted": "wait_promotion"}[f.stage]
+	}
+	if s.lies == "rogue" && s.state != "" {
+		a.Info.Flags, a.Info.FailoverState = []string{"failover_in_progress"}, s.state
 	}
 	return a
 }
@@ -176,10 +190,10 @@ func (w *world) progress() bool {
 		w.abort()
 	case f.stage == "selected":
 		f.stage = "promoted"
-		chosen.master, chosen.of, chosen.rose = true, Address{}, time.Time{}
+		chosen.master, chosen.of, chosen.rose, chosen.since = true, Address{}, time.Time{}, w.now
 	default:
 		w.truth = belief{master: f.chosen, epoch: f.epoch}
-		w.owner[f.epoch] = f.chosen
+		w.owner[f.epoch] = append(w.owner[f.epoch], f.chosen)
 		f.leader.holds, w.running = w.truth, nil
 		for _, n := range w.nodes {
 			if !n.master {
@@ -218,7 +232,7 @@ func (w *world) monitor(s *modelSentinel, to *modelNode) bool {
 		return false
 	}
 	old := w.node(w.truth.master)
-	to.master, to.of, to.rose, old.rose = true, Address{}, time.Time{}, w.now
+	to.master, to.of, to.rose, to.since, old.rose = true, Address{}, time.Time{}, w.now, w.now
 	w.truth = belief{master: to.addr}
 	w.tell(s, "-monitor", old.addr, Address{})
 	w.tell(s, "+monitor", to.addr, Address{})
@@ -226,9 +240,64 @@ func (w *world) monitor(s *modelSentinel, to *modelNode) bool {
 	return true
 }
 
+// restart makes all sentinels anew, with the same master: their epochs begin at 0.
+func (w *world) restart() bool {
+	if w.running != nil || w.node(w.truth.master).dead {
+		return false
+	}
+	w.truth.epoch, w.epoch = 0, 0
+	for _, s := range w.honest() {
+		s.holds = w.truth
+		w.tell(s, "+monitor", w.truth.master, Address{})
+	}
+	return true
+}
+
+// reach notes which nodes each sentinel hears.
+func (w *world) reach() {
+	for _, s := range w.sentinels {
+		for _, n := range w.nodes {
+			_, lost := s.lost[n.addr]
+			switch gone := n.dead || s.cut[n.addr]; {
+			case gone && !lost:
+				s.lost[n.addr] = w.now
+			case !gone:
+				delete(s.lost, n.addr)
+			}
+		}
+	}
+}
+
+// isolate cuts a proxy and its master off from all sentinels, some of them a while
+// before; meanwhile one of the replicas may be promoted.
+func (w *world) isolate(p *proxy, before, promoted int) {
+	for _, s := range w.sentinels {
+		s.cut[p.g.master] = true
+	}
+	w.reach()
+	for range before {
+		w.flow(200 * time.Millisecond)
+	}
+	for _, s := range w.sentinels {
+		p.lose(s.id)
+	}
+	for i := range 24 {
+		if n := w.nodes[1]; i == promoted && !n.dead && !n.master {
+			n.master, n.of, n.rose, n.since = true, Address{}, w.now, w.now
+		}
+		for range len(p.asked) {
+			if len(p.asked) > 0 {
+				p.report(0, false)
+			}
+		}
+		w.advance(250 * time.Millisecond)
+	}
+}
+
 func (w *world) tilt(s *modelSentinel, on bool) {
 	s.tilt = on
 	for _, p := range w.proxies {
+		p.tilts[s.id] = on
 		p.count()
 		p.step(evVoterTilt{link: s.id, on: on})
 	}
@@ -262,6 +331,14 @@ type proxy struct {
 	left    Address               // the master before, when the one of now was taken early
 	leftAt  time.Time
 	aborted bool // that came to nothing, as a sentinel or the node itself has said since
+
+	members  []linkID
+	tilts    map[linkID]bool // as its links tell
+	attempts map[linkID]*modelAttempt
+	replica  map[Address]bool      // it said so last, as far as it said anything
+	promoted map[Address]time.Time // when it said master after that
+	lower    time.Time             // since when a majority tells lower epochs than the group's
+	pinning  bool
 }
 
 type question2 struct {
@@ -278,21 +355,22 @@ type heardSign struct {
 
 func newProxy(w *world, early bool) *proxy {
 	p := &proxy{w: w, cfg: Config{Lease: LeaseAuto, FollowEarly: early}.withDefaults(), linked: map[linkID]bool{},
-		lines: map[linkID][]answer{}, heard: map[linkID]*answer{}, named: map[Address]time.Time{}, reports: map[Address]report{}}
+		lines: map[linkID][]answer{}, heard: map[linkID]*answer{}, named: map[Address]time.Time{}, reports: map[Address]report{},
+		tilts: map[linkID]bool{}, attempts: map[linkID]*modelAttempt{}, replica: map[Address]bool{}, promoted: map[Address]time.Time{}}
 	var nodes nodeID
 	jitter := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(w.t, "jitter")))
 	p.g = newGroup("g1", &p.cfg, jitter.Float64, &nodes, func(Address) string { return "" }, w.now)
-	var members []linkID
 	for _, s := range w.sentinels {
-		members = append(members, s.id)
+		p.members = append(p.members, s.id)
 		p.linked[s.id] = true
 	}
-	p.step(evElectorate{members: members})
+	p.step(evElectorate{members: p.members})
 	return p
 }
 
 func (p *proxy) step(ev any) {
 	before := standing{Master: p.g.master, Epoch: p.g.epoch, Replicas: p.g.replicas}
+	pinned := p.g.pinned
 	for _, a := range p.g.Step(p.w.now, ev) {
 		switch a := a.(type) {
 		case query:
@@ -308,7 +386,7 @@ func (p *proxy) step(ev any) {
 			p.asked = slices.DeleteFunc(p.asked, func(q question2) bool { return q.node == a.node })
 		}
 	}
-	p.check(before)
+	p.check(before, pinned)
 }
 
 // receive takes the oldest answer of a sentinel.
@@ -324,6 +402,7 @@ func (p *proxy) receive(id linkID) bool {
 	if a.Master == p.g.master && a.Info.promoting() {
 		p.signs = append(p.signs, heardSign{link: id, of: a.Master, at: p.w.now})
 	}
+	p.answered(id, a)
 	p.step(evAnswer{link: id, answer: a})
 	return true
 }
@@ -333,13 +412,19 @@ func (p *proxy) count() {
 	for _, a := range []Address{letter("A"), letter("B"), letter("C"), letter("D"), stranger} {
 		named := slices.ContainsFunc(p.w.sentinels, func(s *modelSentinel) bool {
 			h := p.heard[s.id]
-			return h != nil && h.Master == a && !s.tilt
+			return h != nil && h.Master == a && p.votes(s)
 		})
 		if _, before := p.named[a]; named && !before {
 			p.named[a] = p.w.now
 		} else if !named {
 			delete(p.named, a)
 		}
+	}
+	lower := p.tellers(func(e uint64) bool { return e < p.g.epoch }) > len(p.members)/2
+	if !lower {
+		p.lower = time.Time{}
+	} else if p.lower.IsZero() {
+		p.lower = p.w.now
 	}
 }
 
@@ -352,6 +437,7 @@ func (p *proxy) hear(i int, twice bool) {
 	if h.event.startsFailover() && h.event.master == p.g.master {
 		p.signs = append(p.signs, heardSign{link: h.link, of: h.event.master, at: p.w.now})
 	}
+	p.heardOf(h.link, h.event)
 	p.aborted = p.aborted || h.event.abortsFailover() && h.event.master == p.left
 	p.step(h)
 }
@@ -366,12 +452,13 @@ func (p *proxy) report(i int, late bool) {
 		r = report{Verdict: verdictUnreachable, Cause: "no answer within 1s", Asked: q.at}
 	}
 	p.reports[q.to] = r
+	p.rises(q.to, r)
 	p.aborted = p.aborted || q.to == p.g.master && r.Verdict.refuses()
 	p.step(evReport{node: q.node, report: r})
 }
 
 func (p *proxy) lose(id linkID) {
-	p.linked[id], p.lines[id], p.heard[id] = false, nil, nil
+	p.linked[id], p.lines[id], p.heard[id], p.tilts[id] = false, nil, nil, false
 	p.count()
 	p.step(evVoterLost{link: id})
 }
@@ -381,8 +468,28 @@ func (p *proxy) find(s *modelSentinel) {
 	if !p.linked[s.id] {
 		p.linked[s.id] = true
 		p.lines[s.id] = []answer{p.w.answer(s)}
+		p.tilts[s.id] = s.tilt
 		p.step(evVoterTilt{link: s.id, on: s.tilt})
 	}
+}
+
+// elect changes the electorate.
+func (p *proxy) elect(members []linkID) {
+	p.members = members
+	p.count()
+	p.step(evElectorate{members: members})
+}
+
+// pin is PROXY SWITCH with an address: the node has just said master.
+func (p *proxy) pin(n *modelNode) bool {
+	r := p.w.says(n.addr, p.w.now)
+	if r.Verdict != verdictMaster {
+		return false
+	}
+	p.reports[n.addr], p.pinning = r, true
+	p.step(evPin{to: n.addr})
+	p.pinning = false
+	return true
 }
 
 // advance lets time pass for all proxies alike.
