@@ -297,6 +297,7 @@ func (w *world) isolate(p *proxy, before, promoted int) {
 func (w *world) tilt(s *modelSentinel, on bool) {
 	s.tilt = on
 	for _, p := range w.proxies {
+		p.lines[s.id] = nil // what it said before comes before the event
 		p.tilts[s.id] = on
 		p.count()
 		p.step(evVoterTilt{link: s.id, on: on})
