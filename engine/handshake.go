@@ -146,6 +146,7 @@ func (k *link) becomeUp() {
 	l.wheel.Stop(&k.timer)
 	s.failures, s.redialAt, s.cause = 0, 0, ""
 	s.group.verified = l.now
+	s.demotion.denied = s.demotion.denied || k.opened >= s.demotion.at
 	if s.lane != nil {
 		s.lane.up()
 	} else {

@@ -17,10 +17,11 @@ import (
 //
 // -BUSY, -OOM, -MISCONF, -NOREPLICAS and all other errors are answers of a live master: the client gets them.
 
-// A script can raise any error, after having written. Its refusals are told by Redis' exact words: a replica executes no
-// write of a script. One that forges them lies about itself, and is bounded: to the same master it is sent twice, for the
-// second time ROLE has just said so and the words are taken for the script's own; what it says of loading is believed
-// maxRetries times; and what follows it on the link is judged by its own replies.
+// A script can raise any error, after having written. Its refusals are told by Redis' exact words, for a replica executes no
+// write of a script; any others are an answer. One that forges them lies about itself, and is bounded: to the same master it
+// is sent twice, for the second time ROLE has just said so and the words are taken for the script's own; what it says of
+// loading is believed maxRetries times; in a second scripts cost their server one look at what it is (hearsay); and what
+// follows on the link is judged by its own replies.
 
 // The words with which a server refuses a script. Redis 7 adds where in the script it was.
 var (
@@ -57,21 +58,48 @@ func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading, 
 	return demoted, loading, !script || demoted && refusesScript(first) || loading && bytes.HasPrefix(first, loadingRefusal)
 }
 
+// hearsay is when nothing but the words of a script made a server doubtful, and what has been learnt since.
+type hearsay struct {
+	at       int64
+	answered uint64 // by its group, then: one that is loading answers nothing
+	denied   bool   // a link that was made since has been told that it is a master
+}
+
+// hearsayRest is how long a script's words for what turned out to be wrong are its own.
+const hearsayRest = int64(1e9)
+
+// believes reports that the exact words of a refusal, as the reply to a script, are taken for the server's own.
+func (k *link) believes(r *request, demoted bool) bool {
+	s := k.server
+	h := &s.loading
+	if demoted {
+		h = &s.demotion
+	}
+	switch {
+	case k.blocked && k.proven && (k.demoted || !demoted):
+		return true // the server has said so by itself
+	case demoted && r.refusedBy == s.era() || !demoted && r.retries >= maxRetries:
+		return false
+	case k.blocked && (k.demoted || !demoted):
+		return true // which costs no more
+	case h.at == 0 || k.loop.now-h.at >= hearsayRest:
+		*h = hearsay{at: k.loop.now, answered: s.group.answered}
+		return true
+	case demoted:
+		return !h.denied
+	}
+	return h.answered == s.group.answered
+}
+
 // rejected handles an error reply of class B: the request goes to the retry list, and the link takes no more until the
 // replies to what was already sent are in.
 func (k *link) rejected(r *request, rep *reply) bool {
 	first := rep.first()
 	s := k.server
-	demoted, loading, again := s.refusal(r.cmd, first)
-	if !demoted && !loading {
-		return false
-	}
+	demoted, loading, exact := s.refusal(r.cmd, first)
 	script := isScript(r.cmd)
-	switch {
-	case script && again && demoted && r.refusedBy == s.era():
-		return false // its own words: this master has said that it is one since
-	case script && loading && r.retries >= maxRetries:
-		again = false
+	if !exact || !demoted && !loading || script && !k.believes(r, demoted) {
+		return false
 	}
 	if demoted && !k.demoted {
 		k.demoted = true
@@ -81,7 +109,7 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.blocked = k.blocked || demoted // the server has refused to queue it: EXEC says so
 		return false
 	}
-	if !again || k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
+	if k.loop.now-r.start >= int64(s.settings().HoldTimeout) {
 		k.blocked = k.blocked || demoted
 		return false
 	}
@@ -90,7 +118,7 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.proven = true
 	case demoted:
 		r.refusedBy = s.era()
-	default:
+	case r.retries < maxRetries:
 		r.retries++
 	}
 	k.blocked = true
@@ -170,9 +198,11 @@ func (k *link) settle() {
 		k.close("it is no master any more: " + s.cause)
 		return
 	}
+	if k.proven || s.loading.answered == s.group.answered {
+		s.restUntil = k.loop.now + loadingRest
+	}
 	k.blocked, k.proven = false, false
 	s.requeue(&k.retry)
-	s.restUntil = k.loop.now + loadingRest
 	s.schedule()
 }
 

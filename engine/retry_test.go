@@ -210,8 +210,14 @@ func TestScriptsAreNotSentAgain(t *testing.T) {
 			a := r.dial()
 			a.send(req("EVAL", "s", "1", "k") + req("SET", "k", "v") + req("FCALL", "f", "1", "k"))
 			a.want(text + "+OK\r\n" + text)
-			if got := s.requests(); len(got) != 3 {
+			for range 20 {
+				a.do(text, "EVAL", "s", "1", "k")
+			}
+			if got := s.requests(); len(got) != 23 {
 				t.Errorf("the server saw %q", got)
+			}
+			if _, ever := s.connections(); ever != 1 || r.happened(EventDemoted) != 0 || r.stats("g1").Retried != 0 {
+				t.Errorf("%q: %d connections, demotions: %s", text, ever, r.causes(EventDemoted))
 			}
 		}
 	})
@@ -278,9 +284,43 @@ func TestScriptLies(t *testing.T) {
 		if n := r.happened(EventDemoted); lies != 2 || n != 1 {
 			t.Errorf("executed %d times, %d demotions told: %s", lies, n, r.causes(EventDemoted))
 		}
-		// A write of the same client that was executed behind it takes its turn away.
+	})
+}
+
+// TestScriptLiesAgain: a loop of such scripts costs one look at the master in a second.
+func TestScriptLiesAgain(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const text = "-READONLY You can't write against a read only replica.\r\n"
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		s.on(func(_ *fakeConn, args []string) (string, bool) { return text, args[0] == "EVAL" })
+		a := r.dial()
+		start := time.Now()
+		for range 200 {
+			a.do(text, "EVAL", "lie", "1", "k")
+		}
+		limit := 1 + int(time.Since(start)/time.Second)
+		if n := r.happened(EventDemoted); n == 0 || n > limit {
+			t.Errorf("%d demotions told, want 1 to %d", n, limit)
+		}
+		if _, ever := s.connections(); ever > 1+limit {
+			t.Errorf("%d connections, want at most %d", ever, 1+limit)
+		}
+	})
+}
+
+// TestScriptLieOvertaken: a write of the same client that was executed behind such a script takes its turn away.
+func TestScriptLieOvertaken(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		s.on(func(_ *fakeConn, args []string) (string, bool) {
+			return "-READONLY You can't write against a read only replica.\r\n", args[0] == "EVAL"
+		})
+		a := r.dial()
+		a.do("+OK\r\n", "SET", "a", "0")
 		s.hold()
-		before = len(s.requests())
+		before := len(s.requests())
 		a.send(req("EVAL", "lie", "1", "k") + req("SET", "a", "1"))
 		until(t, "both are there", func() bool { return len(s.requests()) == before+2 })
 		s.open()
@@ -304,15 +344,48 @@ func TestScriptLoading(t *testing.T) {
 			asked++
 			return text, asked <= loading
 		})
-		a := r.dial()
-		a.do(bulk("EVAL s 1 k"), "EVAL", "s", "1", "k")
-		s.change(func() { asked, loading = 0, 1<<30 })
-		a.do(text, "EVAL", "s", "1", "k")
+		r.dial().do(bulk("EVAL s 1 k"), "EVAL", "s", "1", "k")
+
+		liar := newFake(t)
+		s.change(func() { asked, loading = 0, 1<<30; liar.on(s.script) })
+		s = liar
+		r = newRig(t, v, []string{"g1"}, change("g1", func(g *topology.Group) { g.Master = liar.master(2) }))
+		r.dial().do(text, "EVAL", "s", "1", "k")
 		s.change(func() {
 			if asked != maxRetries+1 {
 				t.Errorf("asked %d times", asked)
 			}
 		})
+	})
+}
+
+// TestScriptLoadingBesideOthers: a server that answers others is not loading, whatever a script says.
+func TestScriptLoadingBesideOthers(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		const text = "-LOADING Redis is loading the dataset in memory\r\n"
+		r := newRig(t, v, []string{"g1"})
+		s := r.servers["g1"]
+		s.on(func(_ *fakeConn, args []string) (string, bool) { return text, args[0] == "EVAL" })
+		a, others := r.dial(), []*app{r.dial(), r.dial()}
+		for _, b := range append(others, a) {
+			b.do(":0\r\n", "TOUCH", "k")
+		}
+		s.hold()
+		before := len(s.requests())
+		a.send(req("EVAL", "s", "1", "k"))
+		until(t, "it is there", func() bool { return len(s.requests()) == before+1 })
+		for _, b := range others {
+			b.send(req("TOUCH", "k"))
+		}
+		until(t, "all are there", func() bool { return len(s.requests()) == before+3 })
+		s.open()
+		a.want(text)
+		for _, b := range others {
+			b.want(":0\r\n")
+		}
+		if got := s.requests()[before:]; len(got) != 4 {
+			t.Errorf("the server saw %q", got)
+		}
 	})
 }
 

@@ -40,6 +40,8 @@ type server struct {
 	redialAt  int64
 	restUntil int64  // the server said -LOADING: nothing is sent until then
 	cause     string // of the last failure
+	demotion  hearsay
+	loading   hearsay
 
 	held     bool  // the group was on hold in the last snapshot
 	deferred bool  // a dial waits for its turn
@@ -501,6 +503,7 @@ func (s *server) update(old *topology.Settings) {
 	if moved {
 		s.group.permitsMulti = false
 		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
+		s.demotion, s.loading = hearsay{}, hearsay{}
 		for _, k := range append(s.takeLinks(), s.draining...) {
 			k.annul()
 		}
