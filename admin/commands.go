@@ -64,7 +64,7 @@ func proxyCommands() []*command {
 				"`authority-regained`; or `holding`: it is going on. `at` is the first sign of it, which is `cause`; `sign-ms` to `released-ms` are from then to: a sentinel tells of a " +
 				"failover (`sign`), their votes make one the new master, it says master in ROLE, every loop has it, requests go to it; -1 is a step that was not there. " +
 				"Of `authority-regained`, `released-ms` is how long it was lost. `source` is `sentinel`, `early` (Sentinel, and taken before it was announced), `planned` or `operator`. " +
-				"`votes` are what the sentinels said when the master was taken, a map each: " + keysOf(voteRow) + ". The numbers of requests are of the group from up to a second before the first sign. " +
+				"`votes` are what the sentinels said when the master was taken, a map each: " + keysOf(voteRow) + ". The numbers of requests are of the group from up to two seconds before the first sign. " +
 				"`repeats` counts false alarms with the same cause just before, which are not shown.",
 			errors:  append([]string{"-ERR value is not an integer or out of range"}, errsGroup...),
 			example: "PROXY EVENTS cache g1 COUNT 3",

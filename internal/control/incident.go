@@ -19,7 +19,8 @@ type past struct {
 	master     string // that was served before what is going on
 	generation uint64
 	open       *incident    // what is going on, nil if nothing is
-	counters   report.Group // before that
+	counters   report.Group // a moment before that
+	sampled    report.Group // the newest ones: what has failed with a master may be in them already
 	vouched    bool         // somebody did for its master when it was looked at last
 	lost       time.Time    // since when nobody does, zero if somebody does
 
@@ -84,7 +85,7 @@ func (c *Controller) sample(now time.Time) {
 	c.each("", func(p *pool) {
 		for _, g := range p.order {
 			if s := countersOf(st, g); g.past.open == nil && s != nil {
-				g.past.counters = *s
+				g.past.counters, g.past.sampled = g.past.sampled, *s
 			}
 		}
 	})
@@ -302,7 +303,7 @@ func (i *incident) outcome() (failed, promoted string) {
 func (c *Controller) cost(g *group, i *incident) {
 	if s := countersOf(c.opts.Plane.Stats(), g); s != nil {
 		i.count(&g.past.counters, s)
-		g.past.counters = *s
+		g.past.counters, g.past.sampled = *s, *s
 	}
 }
 
