@@ -175,7 +175,8 @@ func Start(opts Options, first *conf.Config) (*Controller, error) {
 	return c, nil
 }
 
-// Close stops the control plane; the data plane goes on serving the last snapshot, in which nothing is paused.
+// Close stops the control plane; the data plane goes on serving the last snapshot, in which nothing is paused, for as long as
+// the masters are vouched for.
 func (c *Controller) Close() {
 	c.once.Do(func() { close(c.quit) })
 	<-c.done
@@ -219,7 +220,8 @@ func (c *Controller) round(b batch, now time.Time) {
 	}
 }
 
-// end releases what only this goroutine could release, and stops every client.
+// end releases what only this goroutine could release, and stops every client. Nobody vouches for the masters from now on: what
+// the data plane still has to send it sends within the last lease.
 func (c *Controller) end() {
 	for _, p := range c.pools {
 		for _, g := range p.order {
@@ -227,11 +229,6 @@ func (c *Controller) end() {
 		}
 	}
 	c.settle(time.Now())
-	for _, p := range c.pools { // nobody will vouch from now on
-		for _, g := range p.order {
-			c.opts.Plane.Vouch(p.name, g.name, time.Time{})
-		}
-	}
 	for _, p := range c.pools {
 		p.stop()
 	}
