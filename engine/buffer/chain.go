@@ -121,6 +121,26 @@ func (c *Chain) Advance(n int) {
 	}
 }
 
+// Truncate drops all but the first n bytes.
+func (c *Chain) Truncate(n int) {
+	if n <= 0 {
+		c.Clear()
+		return
+	}
+	for c.size > n {
+		p := &c.pieces[len(c.pieces)-1]
+		if l := p.Len(); c.size-l < n {
+			p.End -= uint32(c.size - n)
+			c.size = n
+			return
+		}
+		c.size -= p.Len()
+		p.Chunk.Release()
+		*p = Piece{}
+		c.pieces = c.pieces[:len(c.pieces)-1]
+	}
+}
+
 func (c *Chain) pop() {
 	p := &c.pieces[c.head]
 	p.Chunk.Release()

@@ -126,6 +126,11 @@ func TestChainModel(t *testing.T) {
 				c.Advance(n)
 				want = want[n:]
 			},
+			"truncate": func(t *rapid.T) {
+				n := rapid.IntRange(0, c.Size()).Draw(t, "n")
+				c.Truncate(n)
+				want = want[:n]
+			},
 			"clear": func(*rapid.T) {
 				c.Clear()
 				want = nil
