@@ -378,3 +378,30 @@ func TestHoldEndsWithANewDial(t *testing.T) {
 		}
 	})
 }
+
+// TestHoldEndsForLanes: what waits for a link of its own does not wait for the back-off of its dials either.
+func TestHoldEndsForLanes(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"}, set(func(s *topology.Settings) { s.SessionLinks = 10 }))
+		s := r.servers["g1"]
+		a := r.dial()
+		s.on(func(_ *fakeConn, args []string) (string, bool) { return "-ERR not now\r\n", args[0] == "ROLE" })
+		r.apply(change("g1", onHold))
+		a.send(req("BLPOP", "k", "0"))
+		until(t, "dials have failed, and the next one is far away", func() (far bool) {
+			for _, l := range r.e.loops {
+				l.call(func() {
+					l.pools["p"].byName["g1"].each(func(s *server) {
+						if s.lane != nil && s.links[0] == nil && s.failures > 0 {
+							s.redialAt, far = l.now+int64(time.Hour), true
+						}
+					})
+				})
+			}
+			return far
+		})
+		s.on(nil)
+		r.apply(change("g1", release))
+		a.want(bulk("BLPOP k 0"))
+	})
+}

@@ -37,6 +37,7 @@ func choked(t *testing.T, v variant, requests ...[]string) (r *rig, s *fake, a *
 				for _, k := range s.links {
 					if k != nil && k.state == linkUp {
 						_ = unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+						tuneUserTimeout(k.fd, 0) // the server takes nothing for as long as the test wants
 					}
 				}
 			})

@@ -364,7 +364,7 @@ func (s *server) update(old *topology.Settings) {
 			k.annul()
 		}
 	}
-	if s.held && !s.group.topo.Hold && !moved && s.lane == nil {
+	if s.held && !s.group.topo.Hold && !moved && (s.lane == nil || s.lane.session != nil) {
 		s.hasten()
 	}
 	s.held = s.group.topo.Hold
