@@ -63,7 +63,9 @@ func (s *server) sweep() {
 	s.requeue(&live)
 }
 
-// requeue puts requests that came back from a link in front of the pending queue, in order.
+// requeue puts requests that came back from a link among those that wait: by age, for there may be several links. So what
+// is too old is at the head. It may be more than the bounds of the hold allow, by what fits into the links: failing it would
+// free nothing that its clients had not been given before, and it counts against what comes next.
 func (s *server) requeue(q *serverQueue) {
 	if q.count == 0 {
 		return
@@ -73,7 +75,7 @@ func (s *server) requeue(q *serverQueue) {
 		return
 	}
 	s.group.shared.hold(int64(q.count), int64(q.bytes))
-	s.pending.prepend(q)
+	s.pending.merge(q)
 }
 
 func (s *server) popPending() *request {

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 
+	"respgate/engine/buffer"
 	"respgate/engine/topology"
 )
 
@@ -127,4 +129,57 @@ func unique(names []string) (rest []string) {
 		seen[n] = true
 	}
 	return rest
+}
+
+// TestUnsentForEver: what has not left may be taken back as often as its link is lost.
+func TestUnsentForEver(t *testing.T) {
+	d := newDriven(t, 1, nil)
+	keys := d.keys(1)
+	d.round(d.client(), []byte(req("GET", keys[0])), len(bulk(string(d.value))))
+	s := d.l.pools["p"].groups[0].servers[0]
+	r := d.l.newRequest()
+	r.internal, r.cmd, r.server, r.start, r.retries = true, cmdPublish, s, d.l.now, maxRetries
+	r.piece = s.store.Put(&d.l.bufs, []byte(req("PUBLISH", "c", "x")))
+	s.links[0].send(r)
+	s.links[0].close("lost")
+	if s.pending.head != r || r.state != requestPending {
+		t.Error("a request that never left was given up")
+	}
+}
+
+// TestMerge: what comes back from several links waits by its age, and keeps the order of each link.
+func TestMerge(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q serverQueue
+		total, bytes := 0, 0
+		for link := range rapid.IntRange(1, 5).Draw(t, "links") {
+			var back serverQueue
+			at := int64(0)
+			for i := range rapid.IntRange(0, 10).Draw(t, "requests") {
+				at += rapid.Int64Range(0, 3).Draw(t, "later")
+				back.push(&request{requestFields: requestFields{start: at, seq: uint64(i), part: int32(link), piece: buffer.Piece{End: uint32(i)}}})
+				total, bytes = total+1, bytes+i
+			}
+			q.merge(&back)
+			if back.head != nil || back.tail != nil || back.count != 0 || back.bytes != 0 {
+				t.Fatalf("something is left: %+v", back)
+			}
+		}
+		if q.count != total || q.bytes != bytes {
+			t.Fatalf("%d requests of %d bytes, want %d of %d", q.count, q.bytes, total, bytes)
+		}
+		next := map[int32]uint64{}
+		var last *request
+		for r := q.head; r != nil; r = r.nextServer {
+			if last != nil && last.start > r.start || next[r.part] != r.seq {
+				t.Fatalf("link %d, request %d of %d is out of order", r.part, r.seq, r.start)
+			}
+			next[r.part]++
+			last = r
+			total--
+		}
+		if total != 0 || q.tail != last {
+			t.Fatalf("%d are missing", total)
+		}
+	})
 }

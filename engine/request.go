@@ -33,7 +33,7 @@ type requestFields struct {
 	state   requestState
 	queued  queueMask
 	mute    bool  // CLIENT REPLY: its reply goes nowhere
-	retries uint8 // times it was taken back from a link that was lost, or asked again because of the order
+	retries uint8 // times it was asked again because its link was lost, or because of the order
 
 	blocking bool // it may wait at the server for as long as it says: no time-out of the pool's
 	internal bool // the proxy's own: no client waits for it; its reply is the session's, if there is one
@@ -61,8 +61,8 @@ const (
 	inServer                       // in a server's pending queue or a link's in-flight queue
 )
 
-// maxRetries bounds how often a request is sent again to a server that may have died of it. A rejected one was not
-// executed: only the age bound of the hold ends its tries.
+// maxRetries bounds how often a request is sent again to a server that may have died of it. One that was rejected, or not
+// sent to its last byte, was not executed: only the age bound of the hold ends its tries.
 const maxRetries = 20
 
 // newRequest takes a request from the free list.
@@ -180,16 +180,20 @@ func (q *serverQueue) pop() *request {
 	return r
 }
 
-// prepend puts all of o in front, o keeps its order and is empty afterwards.
-func (q *serverQueue) prepend(o *serverQueue) {
-	if o.head == nil {
-		return
+// merge puts all of o where its age belongs, and before what is as old; both keep their order, and o is empty afterwards.
+func (q *serverQueue) merge(o *serverQueue) {
+	at := &q.head
+	for r := o.head; r != nil; {
+		for *at != nil && (*at).start < r.start {
+			at = &(*at).nextServer
+		}
+		next := r.nextServer
+		if r.nextServer = *at; *at == nil {
+			q.tail = r
+		}
+		*at = r
+		at, r = &r.nextServer, next
 	}
-	o.tail.nextServer = q.head
-	if q.tail == nil {
-		q.tail = o.tail
-	}
-	q.head = o.head
 	q.count += o.count
 	q.bytes += o.bytes
 	*o = serverQueue{}

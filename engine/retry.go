@@ -219,7 +219,9 @@ func (k *link) takeBack(wasUp bool) {
 		switch {
 		case r.dead():
 			l.leave(r, inServer)
-		case unsent && r.retries < maxRetries || r.repeats():
+		case unsent: // its age ends its tries
+			k.takeRequest(r)
+		case r.repeats():
 			r.retries++
 			k.takeRequest(r)
 		default:
