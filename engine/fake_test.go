@@ -35,6 +35,7 @@ type fake struct {
 	cuts    []int // sizes of the pieces that replies are written in, in turn; nil = whole
 	cut     int
 	closing bool
+	ends    []error // of what was read from connections
 	running sync.WaitGroup
 }
 
@@ -167,6 +168,7 @@ func (c *fakeConn) read() {
 	for {
 		args, err := readRequest(r)
 		if err != nil {
+			s.change(func() { s.ends = append(s.ends, err) })
 			return
 		}
 		s.mu.Lock()

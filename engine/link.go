@@ -8,6 +8,7 @@ import (
 	"respgate/engine/poller"
 	"respgate/engine/resp"
 	"respgate/engine/timer"
+	"respgate/engine/topology"
 )
 
 // link is one connection to the master of a group, shared by the clients of its loop: requests of many go out one after
@@ -493,6 +494,9 @@ func (k *link) close(cause string) {
 	k.state = linkClosed
 	l.wheel.Stop(&k.timer)
 	_ = l.poll.Delete(k.fd)
+	if k.abandoned() {
+		dropUnsent(k.fd)
+	}
 	closeFD(k.fd)
 	l.slots.drop(k.handle)
 	k.lead.Clear()
@@ -500,4 +504,11 @@ func (k *link) close(cause string) {
 	k.takeBack(wasUp)
 	k.out.Clear()
 	k.server.lost(k, wasUp, cause)
+}
+
+// abandoned reports that what the link's kernel has not got rid of must not reach its server any more: it would go on sending
+// for seconds after the end.
+func (k *link) abandoned() bool {
+	g := k.server.group
+	return k.inflight.count > 0 && (k.replaced || g.topo.Access != topology.Serve || g.lapsed())
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -129,6 +130,36 @@ func unique(names []string) (rest []string) {
 		seen[n] = true
 	}
 	return rest
+}
+
+// TestNothingLingers: what the kernel still holds for a master that was left does not reach it when it reads on.
+func TestNothingLingers(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		for _, leave := range []func(g *topology.Group, next *fake){
+			func(g *topology.Group, next *fake) { g.Master = next.master(g.Master.Generation + 1) },
+			func(g *topology.Group, _ *fake) { g.Access, g.Reason = topology.Reject, "lost" },
+		} {
+			r, s, a, read := choked(t, v, []string{"SET", "p", strings.Repeat("x", 200<<10)})
+			next := newFake(t)
+			r.apply(change("g1", func(g *topology.Group) { leave(g, next) }))
+			a.want(unknownOutcome)
+			s.change(func() {
+				for c := range s.conns {
+					c.closed = true // no reply is written, which would learn of the end instead
+				}
+			})
+			read()
+			until(t, "the connection has ended", func() (ended bool) {
+				s.change(func() { ended = len(s.ends) > 0 })
+				return ended
+			})
+			s.change(func() {
+				if !errors.Is(s.ends[0], unix.ECONNRESET) {
+					t.Errorf("its end was: %v", s.ends[0])
+				}
+			})
+		}
+	})
 }
 
 // TestUnsentForEver: what has not left may be taken back as often as its link is lost.

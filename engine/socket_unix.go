@@ -45,6 +45,11 @@ func selfConnected(fd int) bool {
 
 func closeFD(fd int) { _ = unix.Close(fd) }
 
+// dropUnsent lets the end of a connection take along what the kernel still holds for the peer.
+func dropUnsent(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
 func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
 // maxPieces is how many pieces one vectored write takes.
