@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"respgate/engine/buffer"
+	"respgate/engine/command"
 	"respgate/engine/poller"
 	"respgate/engine/resp"
 	"respgate/engine/timer"
@@ -211,15 +212,24 @@ func (k *link) deadline(now int64) {
 	g := k.server.group
 	timeout := int64(k.server.settings().Timeout)
 	late := 0
-	var text []byte
+	var texts [2][]byte // of what reads only, and of what may have written
 	for r := k.awaited(); timeout > 0 && late < maxAtOnce && r != nil && !r.blocking && r.sent+timeout <= now; r = k.awaited() {
-		if late++; text == nil {
-			text = resp.AppendError(nil, fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer))
+		late++
+		text := &texts[0]
+		if r.cmd.Flags&command.FlagReadOnly == 0 && !r.cmd.Retry {
+			text = &texts[1]
+		}
+		if *text == nil {
+			told := fmt.Sprintf("ERR respgate: group '%s': timed out after %d ms waiting for a reply of %s", g.name, timeout/int64(time.Millisecond), k.peer)
+			if text == &texts[1] {
+				told += "; it may or may not have been executed"
+			}
+			*text = resp.AppendError(nil, told)
 		}
 		if r.counts() {
 			k.server.count(-1)
 		}
-		k.loop.failWith(r, errTimeout, text)
+		k.loop.failWith(r, errTimeout, *text)
 	}
 	if late > 0 {
 		g.timeouts += uint64(late)

@@ -67,6 +67,8 @@ func failureKind(err error) string {
 	}
 	text := err.Error()
 	switch {
+	case strings.Contains(text, "timed out after") && strings.Contains(text, "waiting for a reply"): // a write adds that it may have been executed
+		return timedOut
 	case strings.Contains(text, "may or may not have been executed"):
 		return unknownOutcome
 	case strings.Contains(text, "is on hold"): // its cause may be a time-out

@@ -69,6 +69,7 @@ func TestFailureKind(t *testing.T) {
 		{nil, ""},
 		{errors.New("ERR respgate: group 'g1': connection to its master was lost after the request was sent; it may or may not have been executed"), unknownOutcome},
 		{errors.New("ERR respgate: group 'g1': 127.0.0.1:7001 timed out after 3s"), timedOut},
+		{errors.New("ERR respgate: group 'g1': timed out after 3000 ms waiting for a reply of 127.0.0.1:7001; it may or may not have been executed"), timedOut},
 		{errors.New("ERR respgate: group 'g1' is on hold: requests to it timed out: no room"), waitedTooLong},
 		{errors.New("connection: EOF"), connectionLost},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}, notConnected},
