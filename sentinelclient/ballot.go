@@ -20,9 +20,10 @@ type voter struct {
 	failed   bool // the link failed since the last answer
 	tilt     bool
 	answer   answer
-	promised promise // of the last answer that was no "unknown"
-	master   Address // that the promise is about
-	replicas int     // that the sentinel counts, -1 if it never did
+	promised promise   // of the last answer that was no "unknown"
+	master   Address   // that the promise is about
+	replicas int       // that the sentinel counts, -1 if it never did
+	spoke    time.Time // when its last answer was asked for, whatever it said
 }
 
 func newBallot() ballot { return ballot{voters: make(map[linkID]*voter)} }
@@ -38,7 +39,7 @@ func (b *ballot) voter(id linkID) *voter {
 
 func (b *ballot) answered(id linkID, a answer) {
 	v := b.voter(id)
-	v.heard, v.failed, v.answer = true, false, a
+	v.heard, v.failed, v.answer, v.spoke = true, false, a, a.Asked
 	if a.Unknown || a.Torn {
 		return
 	}
@@ -151,7 +152,7 @@ func (b *ballot) promisers(single bool, f func(*voter)) {
 func (b *ballot) contact(single bool, master Address, epoch uint64, poll, fixed time.Duration) time.Time {
 	newer := 0
 	b.each(func(v *voter) {
-		if v.against(master, epoch) {
+		if v.heard && !v.tilt && !v.answer.Torn && v.against(master, epoch) { // as votes are counted
 			newer++
 		}
 	})
@@ -179,13 +180,14 @@ func (b *ballot) heard(single bool) []promise {
 	return heard
 }
 
-// lastAsked is when the latest question was asked that a sentinel has answered.
+// lastAsked is when the latest question was asked that a sentinel has answered,
+// whatever it said.
 func (b *ballot) lastAsked(single bool) (last time.Time) {
-	for _, p := range b.heard(single) {
-		if p.Asked.After(last) {
-			last = p.Asked
+	b.promisers(single, func(v *voter) {
+		if v.spoke.After(last) {
+			last = v.spoke
 		}
-	}
+	})
 	return last
 }
 

@@ -352,7 +352,7 @@ func (g *group) judge(now time.Time) {
 		g.becomeResolving(now, why)
 	case g.master.IsZero():
 		g.becomeVerifying(now, why)
-	case p != nil && c.Accept && (!c.Settle || g.early.stranded(now)): // they have left the master of now, even if nobody can be followed yet
+	case g.left(now):
 		g.becomeVerifying(now, why)
 	case g.suspicion != "":
 		if c.Why != "" {
@@ -363,6 +363,24 @@ func (g *group) judge(now time.Time) {
 	default:
 		g.becomeUp(now, why)
 	}
+}
+
+// left: the sentinels have left the master of now, even if nobody can be followed
+// yet. A node that says itself that it is none has to be named with a newer epoch
+// for that: a sentinel that missed a switch names the master before.
+func (g *group) left(now time.Time) bool {
+	c, p := g.choice, g.probe
+	switch {
+	case p == nil || !c.Accept:
+		return false
+	case g.early.stranded(now):
+		return true
+	case c.Settle:
+		return false
+	case p.verdict == verdictReplica, p.verdict == verdictOther:
+		return c.Epoch > g.epoch || g.suspicion != ""
+	}
+	return true
 }
 
 func (g *group) becomeResolving(now time.Time, cause string) { g.setState(now, GroupResolving, cause) }

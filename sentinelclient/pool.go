@@ -393,9 +393,7 @@ func (p *pool) viewOf(now time.Time, name string, ready bool) GroupView {
 	v := g.view(now)
 	if p.cfg.Lease == 0 && !v.Master.IsZero() && ready {
 		v.Authority, v.Vouched = true, "sentinels"
-		if asked := g.ballot.lastAsked(p.cfg.single()); !asked.IsZero() {
-			v.LeaseUntil = asked.Add(max(p.cfg.Heartbeat*time.Duration(p.cfg.Missed), 3*p.cfg.Poll))
-		}
+		v.LeaseUntil = g.ballot.lastAsked(p.cfg.single()).Add(max(p.cfg.Heartbeat*time.Duration(p.cfg.Missed), 3*p.cfg.Poll))
 	}
 	return v
 }
