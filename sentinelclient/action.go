@@ -41,6 +41,7 @@ type (
 		node  nodeID
 		group string
 		to    Address
+		hasty bool // requests wait for it: a lost SYN is not waited for
 	}
 	// drop closes the control link to a node.
 	drop struct{ node nodeID }

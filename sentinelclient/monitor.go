@@ -199,7 +199,7 @@ func (m *Monitor) ask(a ask) {
 		m.io.Go(func() { runNode(ctx, a.node, a.to, n.asks, m.reports) })
 	}
 	cfg := m.pool.cfg
-	n.asks <- question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout}
+	n.asks <- question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout, hasty: a.hasty}
 }
 
 func (m *Monitor) hangUpAll() {

@@ -70,7 +70,7 @@ func TestDialDespiteALostSYN(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		conn, err := n.dial(ctx)
+		conn, err := n.dial(ctx, true)
 		if err == nil {
 			_ = conn.Close()
 		}

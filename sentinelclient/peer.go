@@ -134,7 +134,7 @@ func (g *group) askPeer(now time.Time, p *peer) {
 		}
 	}
 	p.asking, p.again, p.lastAsk = true, false, now
-	g.out.add(ask{node: p.id, group: g.name, to: p.addr})
+	g.out.add(ask{node: p.id, group: g.name, to: p.addr, hasty: p == g.control || p == g.probe})
 }
 
 func (g *group) onReport(now time.Time, id nodeID, r report) {
