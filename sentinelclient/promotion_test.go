@@ -65,7 +65,8 @@ func TestPromoteLooksAgain(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("%v, want %s", err, c.want)
 			}
-			if th.did(agreed) || !th.did("master CLIENT UNPAUSE") {
+			// without the lock the pause may be that of another proxy by now
+			if th.did(agreed) || th.did("master CLIENT UNPAUSE") != (c.name != "the lock is lost") {
 				t.Errorf("%q", th.script())
 			}
 		})

@@ -158,8 +158,8 @@ func (s *Switchover) caughtUp(ctx context.Context, replica Address, upTo int64) 
 	}
 }
 
-// Close lets paused writers go if nothing has come of the switch, and gives up
-// the lock. After a switch it returns at once; the clients that are left at the
+// Close lets paused writers go if nothing has come of the switch and the lock is
+// still held, and gives that up. After a switch it returns at once; the clients that are left at the
 // old master are closed some time later, so that they look for the new one.
 func (s *Switchover) Close() {
 	if s.closed {
@@ -169,7 +169,11 @@ func (s *Switchover) Close() {
 	if !s.paused.IsZero() && !s.consented && !s.demoted {
 		ctx, cancel := within(context.Background(), time.Until(s.until)+s.cfg.MasterTimeout)
 		defer cancel()
-		if _, err := s.master.must(ctx, "CLIENT", "UNPAUSE"); err != nil {
+		err := s.locked(ctx) // a server has one pause: without the lock it may be that of another proxy, who counts on it
+		if err == nil {
+			_, err = s.master.must(ctx, "CLIENT", "UNPAUSE")
+		}
+		if err != nil {
 			s.note("old master could not be unpaused: it ends by itself", slog.String("cause", err.Error()), slog.Time("until", s.until))
 		}
 	}
