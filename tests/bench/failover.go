@@ -177,7 +177,7 @@ func (o *failover) section(all []measuredRow, shown damage) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "- %s; %s; respgate %s; %s.\n", time.Now().UTC().Format("2006-01-02"), machine(),
 		strings.TrimPrefix(firstLine("bin/respgate", "-version"), "respgate "), firstLine("redis-server", "--version"))
-	fmt.Fprintf(&b, "- By `bin/%s`. Times are medians of %d rounds, errors and losses those of the worst. `⚠` marks what is beyond its goal, and a `-READONLY` that reached a client is beyond every goal.\n", o.command, o.rounds)
+	fmt.Fprintf(&b, "- By `bin/%s`. Times are medians of %d rounds, and so are errors where some may be; losses, and errors where none may be, are those of the worst. `⚠` marks what is beyond its goal, and a `-READONLY` that reached a client is beyond every goal.\n", o.command, o.rounds)
 	fmt.Fprintf(&b, "- *Served again* is the end of the longest time without a success in the group, *after it* how long that is after the moment which the goal names. *Others* is p99 from the fault on in units of that before, of all requests of all rounds to groups that must not notice.\n")
 	fmt.Fprintf(&b, "- *Lost* are acknowledged writes that were not there in the end. Of a master that was killed they are what it had not sent to its replica yet.\n\n")
 	b.WriteString(faultTable(all))

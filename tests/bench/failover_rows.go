@@ -254,10 +254,11 @@ func faultTable(all []measuredRow) string {
 	for _, m := range all {
 		bad := m.missed()
 		errs := "0"
-		for _, r := range m.rounds {
-			if r.errors() == m.worst(damage.errors) && len(r.kinds()) > 0 {
-				errs = kindsText(r.kinds())
-			}
+		if kinds := m.failing().kinds(); len(kinds) > 0 {
+			errs = kindsText(kinds)
+		}
+		if n := m.worst(damage.errors); n > m.failing().errors() {
+			errs += fmt.Sprintf("; %d at worst", n)
 		}
 		after := m.middleOf(damage.late)
 		if m.goal.since == none {
