@@ -120,6 +120,7 @@ func (a *app) start(cf *conf.Config) (err error) {
 	if err != nil {
 		a.stop()
 		_ = a.plane.Shutdown(context.Background()) // nobody has been told that it serves
+		ctl.Close()
 		a.unobserve()
 		return err
 	}
@@ -184,36 +185,49 @@ func (a *app) wait(signals <-chan os.Signal) error {
 	}
 }
 
-// drain ends the data plane, gently until another signal comes. The control plane goes first: a switch that is under way is
-// given up, and its requests are let go; one that Sentinel has agreed to is finished.
+// drain ends the data plane, gently until another signal comes. What changes it goes first: a switch that is under way is given
+// up, and its requests are let go; one that Sentinel has agreed to is finished, and the clients' time begins after that. The
+// control plane vouches for the masters until the last client has gone.
 func (a *app) drain(signals <-chan os.Signal) error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
-	defer cancel()
+	patient, hurry := context.WithCancel(context.Background())
+	defer hurry()
 	go func() {
 		for {
 			select {
-			case <-ctx.Done():
+			case <-patient.Done():
 				return
 			case s := <-signals:
 				if s != syscall.SIGHUP {
-					cancel()
+					hurry()
 				}
 			}
 		}
 	}()
-	a.stop()
+	settled := make(chan struct{})
+	go func() { a.stop(); close(settled) }()
+	select {
+	case <-settled:
+	case <-patient.Done():
+	}
+	ctx, cancel := context.WithTimeout(patient, shutdownGrace)
+	defer cancel()
 	switch err := a.plane.Shutdown(ctx); {
 	case errors.Is(err, context.DeadlineExceeded):
 		a.log.Warn("clients were closed before they had all their replies", "waited", shutdownGrace.String())
 	case err != nil:
 		a.log.Warn("clients were closed before they had all their replies", "cause", "a second signal")
 	}
+	select {
+	case <-settled:
+		a.ctl.Load().Close()
+	default: // a second signal: nothing is waited for, and the pause at the old master of a switch ends by itself
+	}
 	a.unobserve()
 	a.log.Info("stopped")
 	return nil
 }
 
-// stop ends what changes the data plane: the watch of the file, the console, the control plane.
+// stop ends what changes the data plane: the watch of the file, the console, the control plane's decisions.
 func (a *app) stop() {
 	if a.watcher != nil {
 		a.watcher.Close()
@@ -221,7 +235,7 @@ func (a *app) stop() {
 	if err := a.console.Close(); err != nil {
 		a.log.Warn("closing the admin port", "cause", err.Error())
 	}
-	a.ctl.Load().Close()
+	a.ctl.Load().Resign()
 }
 
 // unobserve ends the ports that tell of the proxy: until then /livez says that it lives, and /readyz that it is shutting down.

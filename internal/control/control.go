@@ -107,10 +107,13 @@ type Controller struct {
 	log     *slog.Logger
 	started time.Time
 
-	box  inbox
-	quit chan struct{}
-	done chan struct{}
-	once sync.Once
+	box      inbox
+	quit     chan struct{} // closed: decide nothing any more
+	done     chan struct{} // closed: nothing is decided any more
+	last     chan struct{} // closed: vouch for nobody any more
+	gone     chan struct{} // closed: all has ended
+	resign   sync.Once
+	released sync.Once
 
 	// What follows belongs to the goroutine of run.
 	conf       *conf.Config
@@ -154,7 +157,7 @@ func (k *complaint) due(cause string, now time.Time) bool {
 func Start(opts Options, first *conf.Config) (*Controller, error) {
 	c := &Controller{
 		opts: opts, log: opts.Log, started: time.Now(),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		quit: make(chan struct{}), done: make(chan struct{}), last: make(chan struct{}), gone: make(chan struct{}),
 		pools: map[string]*pool{}, snap: &topology.Snapshot{},
 		due: time.NewTimer(time.Hour), reloading: make(chan struct{}, 1),
 	}
@@ -175,24 +178,29 @@ func Start(opts Options, first *conf.Config) (*Controller, error) {
 	return c, nil
 }
 
-// Close stops the control plane; the data plane goes on serving the last snapshot, in which nothing is paused, for as long as
-// the masters are vouched for.
-func (c *Controller) Close() {
-	c.once.Do(func() { close(c.quit) })
+// Resign ends what changes the data plane: it keeps the last snapshot, in which no operator's switch holds anything, while its
+// clients leave. Until Close the masters in it are vouched for as long as their sentinels say so.
+func (c *Controller) Resign() {
+	c.resign.Do(func() { close(c.quit) })
 	<-c.done
+}
+
+// Close stops the control plane. A data plane that goes on sends its masters what it can within their last leases.
+func (c *Controller) Close() {
+	c.Resign()
+	c.released.Do(func() { close(c.last) })
+	<-c.gone
 }
 
 // run is the control goroutine.
 func (c *Controller) run() {
-	defer close(c.done)
-	defer c.stopping.Wait()
-	defer c.names.close()
-	defer c.commands.close()
+	defer close(c.gone)
 	for {
 		c.settle(time.Now())
 		select {
 		case <-c.quit:
 			c.end()
+			c.keepVouching()
 			return
 		case <-c.box.wake:
 		case <-c.due.C:
@@ -220,18 +228,23 @@ func (c *Controller) round(b batch, now time.Time) {
 	}
 }
 
-// end releases what only this goroutine could release, and stops every client. Nobody vouches for the masters from now on: what
-// the data plane still has to send it sends within the last lease.
+// end releases what only this goroutine could release, and stops all that brings changes.
 func (c *Controller) end() {
+	defer close(c.done)
 	for _, p := range c.pools {
 		for _, g := range p.order {
 			g.switching, g.paused = nil, nil
 		}
 	}
 	c.settle(time.Now())
-	for _, p := range c.pools {
-		p.stop()
-	}
+	c.each("", func(p *pool) {
+		if p.manager != nil {
+			p.manager.Close()
+		}
+	})
+	c.commands.close()
+	c.names.close()
+	c.stopping.Wait()
 }
 
 // ask runs f on the control goroutine and waits for it: errStopped if control has ended, errBusy if too many wait already.

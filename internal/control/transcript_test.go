@@ -26,7 +26,7 @@ import (
 //	view POOL [client=N] [unready=TEXT]    input: GROUP STATE [master=H:P epoch=N authority lease=D failover=T cause=T pinned down-after=D]
 //	topology POOL VERSION [client=N] [disk]    input: groups, sentinels, set KEY VALUE
 //	event KIND POOL GROUP [generation=N] [cause=TEXT]
-//	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote [stall]] [error=TEXT] | ahead POOL [MASTER] | standing POOL [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | close
+//	switch POOL GROUP [HOST PORT] | switch POOL ALL | agree POOL [check|fence|promote [stall]] [error=TEXT] | ahead POOL [MASTER] | standing POOL [error=TEXT] | switchable POOL [error=TEXT] | verify POOL [error=TEXT] | resign | close
 //	commands ADDRESS [COMMAND[=write|read|keyless] ...] [error=TEXT] [denied=TEXT] [stall] | asked
 //	leases    until when the data plane was told that masters may be served
 //	events [POOL [GROUP]] [count=N]    what was published, and the timeline
@@ -142,6 +142,8 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		if w.latest(words[0]).verify = nil; pairs["error"] != "" {
 			w.latest(words[0]).verify = errors.New(pairs["error"])
 		}
+	case "resign":
+		w.ctl.Resign()
 	case "close":
 		w.ctl.Close()
 	case "refuse":
