@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"respgate/internal/respconn"
@@ -257,10 +258,12 @@ func (s *Switchover) told(ctx context.Context, sentinel *asker) (next Address, r
 	return Address{}, info.has("failover_in_progress"), nil
 }
 
-// forgone: a majority of the sentinels knows the old master and no failover, and
-// every replica says that it is one.
+// forgone: a majority of the sentinels knows the old master and no failover, none
+// leads one, and every replica says that it is one. The leader is among those that
+// are asked: the others need not know before it has promoted somebody.
 func (s *Switchover) forgone(ctx context.Context) bool {
 	quiet, slaves := make([]bool, len(s.cfg.Sentinels)), make([]bool, len(s.replicas))
+	var led atomic.Bool
 	var wg sync.WaitGroup
 	for i, from := range s.cfg.Sentinels {
 		wg.Go(func() {
@@ -268,6 +271,9 @@ func (s *Switchover) forgone(ctx context.Context) bool {
 			defer a.close()
 			next, running, err := s.told(ctx, a)
 			quiet[i] = err == nil && next.IsZero() && !running
+			if running {
+				led.Store(true)
+			}
 		})
 	}
 	for i, r := range s.replicas {
@@ -288,7 +294,7 @@ func (s *Switchover) forgone(ctx context.Context) bool {
 			agree++
 		}
 	}
-	return 2*agree > len(quiet) && !slices.Contains(slaves, false)
+	return 2*agree > len(quiet) && !led.Load() && !slices.Contains(slaves, false)
 }
 
 // watch tells of a replica when it says that it is a master.

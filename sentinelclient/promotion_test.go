@@ -142,3 +142,19 @@ func TestPromoteForgone(t *testing.T) {
 		t.Errorf("%q", th.script())
 	}
 }
+
+// TestForgoneUnlessLed: the sentinel that agreed may have missed one answer. What
+// it says when it is asked again counts more than all that do not know of it yet.
+func TestForgoneUnlessLed(t *testing.T) {
+	t.Parallel()
+	th := openTheatre(t)
+	s := th.begun(t)
+	defer s.Close()
+	if !s.forgone(t.Context()) {
+		t.Error("nobody leads a failover")
+	}
+	th.always("sentinel1 SENTINEL MASTER", th.info("flags", "master,failover_in_progress"))
+	if s.forgone(t.Context()) {
+		t.Error("its leader was outvoted")
+	}
+}
