@@ -504,3 +504,32 @@ func TestManagerTellsAtOnce(t *testing.T) {
 		w.ctl.Close()
 	})
 }
+
+// Authority may be lost before its end. Nobody vouches for the master from then on, however long the loops take to hold.
+func TestAuthorityWithdrawn(t *testing.T) {
+	bubble(t, onePool, func(t *testing.T, w *world) {
+		g := up("10.0.1.1:6379", 1)
+		g.LeaseUntil = time.Now().Add(3 * time.Second)
+		tell := func() {
+			w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": g}))
+			synctest.Wait()
+		}
+		leases := func() string { return strings.Join(w.plane.leases(), "; ") }
+		tell()
+		if got := leases(); got != "cache/g1 is served for 3s" {
+			t.Fatal(got)
+		}
+		release := w.plane.close()
+		g.Authority, g.LeaseUntil, g.Vouched = false, time.Time{}, ""
+		tell()
+		if got := leases(); got != "cache/g1 is served for 0s" {
+			t.Errorf("while the snapshot is on its way: %s", got)
+		}
+		release()
+		g.Authority, g.LeaseUntil = true, time.Now().Add(2*time.Second)
+		tell()
+		if got := leases(); got != "cache/g1 is served for 2s" {
+			t.Errorf("later: %s", got)
+		}
+	})
+}

@@ -18,6 +18,9 @@ func (c *Controller) settle(now time.Time) {
 		c.learn(p, now)
 		for _, g := range p.order {
 			used[g.host] = true
+			if g.disowned() {
+				c.withdraw(g, now)
+			}
 		}
 	})
 	c.names.keep(used)

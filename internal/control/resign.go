@@ -38,13 +38,10 @@ func (c *Controller) keepVouching() {
 // vouchStill vouches for the master that is served, which is the one to the end. Where its requests would be held from now on,
 // or go to another one, nobody vouches for it: they wait as well then.
 func (c *Controller) vouchStill(g *group, now time.Time) {
-	v, known := g.pool.view.Groups[g.name]
-	if known && g.applied() && v.Master.String() == g.master.Name && v.State == sentinelclient.GroupUp && v.Failover == "" {
+	v, known := g.named()
+	if known && g.applied() && v.Master.String() == g.master.Name && v.State == sentinelclient.GroupUp && v.Failover == "" && !g.disowned() {
 		c.vouch(g)
 		return
 	}
-	if g.vouched == nil || g.vouched.IsZero() || g.vouched.After(now) {
-		g.vouched = &now
-		c.opts.Plane.Vouch(g.pool.name, g.name, now)
-	}
+	c.withdraw(g, now)
 }

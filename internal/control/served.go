@@ -7,6 +7,7 @@ import (
 
 	"respgate/conf"
 	"respgate/engine/topology"
+	"respgate/sentinelclient"
 )
 
 // served notes that every loop serves what is known now. What came of it is logged here and nowhere earlier: what is still
@@ -38,23 +39,43 @@ func (c *Controller) vouch(g *group) {
 	}
 }
 
-// mayServe is until when the group's master may be served, zero without an end. Not known where there is none, and where
-// authority was lost: that is a matter of the snapshot, and until it is served nothing leaves for the master.
+// withdraw ends what was vouched before its time.
+func (c *Controller) withdraw(g *group, now time.Time) {
+	if g.vouched != nil && (g.vouched.IsZero() || g.vouched.After(now)) {
+		g.vouched = &now
+		c.opts.Plane.Vouch(g.pool.name, g.name, now)
+	}
+}
+
+// mayServe is until when the group's master may be served, zero without an end. Not known where there is none, which is a
+// matter of the snapshot, and where authority was lost.
 func (g *group) mayServe() (until time.Time, known bool) {
 	if g.server != nil {
 		return time.Time{}, true
 	}
-	if g.pool.view == nil {
-		return time.Time{}, false
-	}
-	v, known := g.pool.view.Groups[g.name]
+	v, known := g.named()
 	switch {
-	case !known || v.Master.IsZero():
+	case !known:
 		return time.Time{}, false
 	case g.pool.conf.OnAuthorityLost == conf.AuthorityServe:
 		return time.Time{}, true
 	}
 	return v.LeaseUntil, v.Authority
+}
+
+// disowned reports that authority over the group's master was lost, which may come before the end of what was vouched. It is
+// withdrawn then before the snapshot is applied that makes requests wait: loops that are late with it would serve on.
+func (g *group) disowned() bool {
+	v, known := g.named()
+	return known && !v.Authority && g.pool.conf.OnAuthorityLost != conf.AuthorityServe
+}
+
+// named is what the sentinels say of the group; not known where they name no master.
+func (g *group) named() (v sentinelclient.GroupView, known bool) {
+	if g.server == nil && g.pool.view != nil {
+		v = g.pool.view.Groups[g.name]
+	}
+	return v, !v.Master.IsZero()
 }
 
 // servedMaster logs another master, and takes the time of a switch.
