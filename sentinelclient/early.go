@@ -22,7 +22,8 @@ import (
 // sign, for an old master that comes back says master, too.
 //
 // Without FollowEarly the scouts only hold the group (failover.go): they are sent
-// shortly before it would be served again although the failover is not over.
+// shortly before it would be served again although the failover is not over, or at
+// once if it can be held for less than usual.
 
 const (
 	scoutInterval = 15 * time.Millisecond // between two questions to a replica
@@ -79,7 +80,7 @@ func (g *group) chosen(now time.Time) []Address {
 	var nodes []Address
 	heard := false
 	for _, t := range g.attempts {
-		if !t.open || t.void || !g.ballot.counts(t.link) || !g.cfg.FollowEarly && now.Before(t.bound().Add(-scoutsAhead)) {
+		if !t.open || t.void || !g.ballot.counts(t.link) || !g.cfg.FollowEarly && now.Before(t.look) {
 			continue
 		}
 		heard = true

@@ -36,6 +36,7 @@ type attempt struct {
 	node  Address   // the replica that it has chosen, zero if it did not say so
 	since time.Time // from when on the bound counts: the first sign, or earlier for what holdShare leaves of it
 	ended time.Time // of one that is not open: when it held the group last
+	look  time.Time // from when on scouts see what becomes of it, without FollowEarly
 }
 
 // bound is when it ceases to hold the group.
@@ -47,6 +48,10 @@ func (t *attempt) begin(now time.Time) {
 		spent = max(t.ended.Sub(t.since)-now.Sub(t.ended)/holdShare, 0)
 	}
 	t.open, t.node, t.since = true, Address{}, now.Add(-spent)
+	t.look = t.bound().Add(-scoutsAhead)
+	if spent > 0 { // too little may be left to have heard a replica say that it is one before it is promoted
+		t.look = now
+	}
 }
 
 func (t *attempt) end(now time.Time) {
@@ -123,7 +128,10 @@ func (g *group) attend(now time.Time) {
 			cmp.Or(g.gaveUp, fmt.Sprintf("it has not come to anything for %v", failoverBound))))
 		g.trace.quiet()
 	}
-	g.failover, g.gaveUp = sign, ""
+	g.failover = sign
+	if sign == "" || g.attempts.open() { // else a scout holds for a moment what was given up
+		g.gaveUp = ""
+	}
 }
 
 // sign is the last one that holds the group, empty if none does.
@@ -154,7 +162,7 @@ func (g *group) attends(now time.Time) time.Time {
 		if a.open {
 			later(a.at.Add(failoverBound))
 			later(a.bound())
-			later(a.bound().Add(-scoutsAhead))
+			later(a.look)
 		}
 	}
 	for _, s := range g.early.scouts {
