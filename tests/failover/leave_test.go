@@ -1,6 +1,9 @@
 package failover
 
 import (
+	"errors"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,5 +44,52 @@ func TestLeaveTime(t *testing.T) {
 	}
 	if code, err := p.Wait(2 * harness.Patience); code != 0 || err != nil {
 		t.Errorf("exit code %d, %v", code, err)
+	}
+}
+
+// TestSecondSignalDuringSwitch: a proxy that finishes a switch before it stops, which a sentinel has agreed to and tells
+// nothing of any more, stops at once when it is told so again.
+func TestSecondSignalDuringSwitch(t *testing.T) {
+	t.Parallel()
+	s := setStage(t, []string{"g1"})
+	master := s.servers["g1"]
+	replica := harness.StartRedis(t, harness.RedisOptions{ReplicaOf: master})
+	harness.Eventually(t, harness.Patience, "the replica is connected", func() error {
+		r, err := replica.Ask("ROLE")
+		if err == nil && (len(r.Elems) < 4 || r.Elems[3].Str != "connected") {
+			err = errors.New(r.Text())
+		}
+		return err
+	})
+	var agreed atomic.Bool
+	for _, fake := range s.fakes {
+		fake.Name("g1", "127.0.0.1", master.Port, 1, replica.Addr())
+		fake.Answer(func(args []string) (string, bool) {
+			if strings.HasPrefix(strings.ToUpper(strings.Join(args, " ")), "SENTINEL FAILOVER ") {
+				agreed.Store(true)
+				return "+OK\r\n", true
+			}
+			return "", agreed.Load() // no word from then on
+		})
+	}
+	during(t, ordered(s.proxy), "a sentinel has agreed", func() error {
+		if !agreed.Load() {
+			return errors.New("none has")
+		}
+		return nil
+	})
+	s.proxy.Signal(syscall.SIGTERM)
+	harness.Eventually(t, harness.Patience, "the proxy is shutting down", func() error {
+		if !strings.Contains(s.proxy.Log(), "shutting down: ") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	s.proxy.Signal(syscall.SIGINT)
+	if code, err := s.proxy.Wait(harness.Patience); code != 0 || err != nil {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if log := s.proxy.Log(); !strings.Contains(log, "a second signal") || strings.Contains(log, "planned switch-over failed") {
+		t.Errorf("it waited for the switch:\n%s", log)
 	}
 }
