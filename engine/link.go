@@ -520,5 +520,5 @@ func (k *link) close(cause string) {
 // for seconds after the end.
 func (k *link) abandoned() bool {
 	g := k.server.group
-	return k.inflight.count > 0 && (k.replaced || g.topo.Access != topology.Serve || g.lapsed())
+	return k.inflight.count > 0 && (k.replaced || g.topo.Hold || g.topo.Access != topology.Serve || g.lapsed())
 }

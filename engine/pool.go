@@ -122,6 +122,9 @@ func (p *pool) update(t *topology.Pool) {
 		if tg.Hold && (g.topo == nil || !g.topo.Hold) {
 			g.shared.most.Store(g.shared.held.Load())
 		}
+		if g.topo != nil && g.topo.Master.Generation != tg.Master.Generation {
+			g.address = 0
+		}
 		g.topo = tg
 		groups[i], byName[tg.Name] = g, g
 	}

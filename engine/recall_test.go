@@ -34,6 +34,19 @@ func choked(t *testing.T, v variant, requests ...[]string) (r *rig, s *fake, a *
 	})
 	a = r.dial()
 	a.do(":0\r\n", "TOUCH", "k")
+	r.narrow()
+	a.send(req("APPEND", "k", "x"))
+	until(t, "the server has stopped reading", func() bool { return r.stats("g1").Inflight == 1 })
+	sent := r.pool().ServerSent
+	for _, q := range requests {
+		a.send(req(q...))
+	}
+	until(t, "a part is written", func() bool { return r.pool().ServerSent > sent+4096 && r.stats("g1").Inflight == 1+len(requests) })
+	return r, s, a, func() { close(deaf) }
+}
+
+// narrow has the links of now send little before their server reads.
+func (r *rig) narrow() {
 	for _, l := range r.e.loops {
 		l.call(func() {
 			l.pools["p"].byName["g1"].each(func(s *server) {
@@ -46,14 +59,6 @@ func choked(t *testing.T, v variant, requests ...[]string) (r *rig, s *fake, a *
 			})
 		})
 	}
-	a.send(req("APPEND", "k", "x"))
-	until(t, "the server has stopped reading", func() bool { return r.stats("g1").Inflight == 1 })
-	sent := r.pool().ServerSent
-	for _, q := range requests {
-		a.send(req(q...))
-	}
-	until(t, "a part is written", func() bool { return r.pool().ServerSent > sent+4096 && r.stats("g1").Inflight == 1+len(requests) })
-	return r, s, a, func() { close(deaf) }
 }
 
 // names are the requests that a server saw, without long arguments.

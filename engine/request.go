@@ -61,9 +61,12 @@ const (
 	inServer                       // in a server's pending queue or a link's in-flight queue
 )
 
-// maxRetries bounds how often a request is sent again to a server that may have died of it. One that was rejected, or not
-// sent to its last byte, was not executed: only the age bound of the hold ends its tries.
+// maxRetries bounds how often a request is sent again to a server that may have died of it. One that was rejected, or of
+// which not a byte was sent, was not executed: only the age bound of the hold ends its tries.
 const maxRetries = 20
+
+// maxBegun is for one that was sent, but not to its last byte: a server hangs up in the middle of what is too large for it.
+const maxBegun = 3
 
 // newRequest takes a request from the free list.
 func (l *loop) newRequest() *request {

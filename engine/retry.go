@@ -9,7 +9,8 @@ import (
 
 // What happens to a request whose server failed it. Three classes, and one rule each:
 //
-//	A  not sent, or not to its last byte    it cannot have been executed: sent again, whatever it is
+//	A  not sent, or not to its last byte    it cannot have been executed: sent again, whatever it is; one that was
+//	                                        begun not for ever, since its server may hang up for it
 //	B  rejected (-READONLY, -MASTERDOWN,    it was not executed: sent again, in order, when there is a master
 //	   -LOADING) before execution           that takes it
 //	C  sent, and no reply                   it may have been executed: sent again only if it reads;
@@ -209,18 +210,23 @@ func (k *link) settle() {
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
 func (k *link) takeBack(wasUp bool) {
 	l := k.loop
-	if wasUp && k.server.lane != nil && k.server.lane.inTransaction() && k.server.lane.session.sentMulti(k) {
+	if wasUp && !k.void && k.server.lane != nil && k.server.lane.inTransaction() && k.server.lane.session.sentMulti(k) {
 		k.server.lane.session.brokenOff(k)
 		return
 	}
 	for k.inflight.count > 0 {
 		r := k.pop()
-		unsent := r.seq > k.written
 		switch {
 		case r.dead():
 			l.leave(r, inServer)
-		case unsent: // its age ends its tries
+		case r.seq-uint64(r.piece.Len()) >= k.written || k.replaced && r.seq > k.written: // its age ends its tries
 			k.takeRequest(r)
+		case r.seq > k.written && r.retries < maxBegun: // it may be what its server hangs up for
+			r.retries++
+			k.takeRequest(r)
+		case r.seq > k.written:
+			l.fail(r, errRejected, k.hungUp(r))
+			l.leave(r, inServer)
 		case r.repeats():
 			r.retries++
 			k.takeRequest(r)
@@ -234,6 +240,12 @@ func (k *link) takeBack(wasUp bool) {
 // repeats reports that a request may be asked again, although it may have been executed.
 func (r *request) repeats() bool {
 	return r.cmd.Retry && !r.blocking && r.retries < maxRetries // what blocks waits for news of one server
+}
+
+// hungUp is the error for a request that no link outlives.
+func (k *link) hungUp(r *request) string {
+	return fmt.Sprintf("ERR respgate: group '%s': connection to its master %s was lost again before the last of the %d bytes of the request: it was not executed; the server may not take as many (proto-max-bulk-len, client-query-buffer-limit)",
+		k.server.group.name, k.peer, r.piece.Len())
 }
 
 // doubt answers a request that may or may not have been executed.

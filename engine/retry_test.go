@@ -511,3 +511,52 @@ func TestOvertakenByOwnWrite(t *testing.T) {
 		b.want(bulk("INCR b"))
 	})
 }
+
+// curt hangs up in the middle of what is large.
+type curt struct{ net.Listener }
+
+type curtConn struct {
+	net.Conn
+	left int
+}
+
+func (l curt) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &curtConn{c, 64 << 10}, c.(*net.TCPConn).SetReadBuffer(4096)
+}
+
+func (c *curtConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		c.Close()
+	}
+	n, err := c.Conn.Read(p)
+	c.left -= n
+	return n, err
+}
+
+// TestTooLargeForItsServer: what its server hangs up for is given up soon, and others do not suffer from it.
+func TestTooLargeForItsServer(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := serveFake(t, curt{ln})
+		r := newRig(t, v, []string{"g1"}, change("g1", func(g *topology.Group) { g.Master = s.master(2) }), set(func(s *topology.Settings) { s.HoldBytes = 1 << 30 }))
+		a := r.dial()
+		a.do(":0\r\n", "TOUCH", "k")
+		large := req("SET", "k", strings.Repeat("x", 7<<20)) // more than two sockets take
+		a.send(large + req("SET", "k", "1") + req("GET", "k"))
+		a.wantError(fmt.Sprintf("ERR respgate: group 'g1': connection to its master %s was lost again before the last of the %d bytes of the request: it was not executed", s.ln.Addr(), len(large)))
+		a.want("+OK\r\n" + bulk("1"))
+		if st := r.stats("g1"); st.Unknown != 0 || st.Held != 0 || st.HeldBytes != 0 || st.Inflight != 0 {
+			t.Errorf("in the end: %+v", st)
+		}
+		if _, ever := s.connections(); ever > maxBegun+3 { // the last one may have been lost right after a good one
+			t.Errorf("%d connections", ever)
+		}
+	})
+}

@@ -42,7 +42,6 @@ type server struct {
 	loading   hearsay
 
 	held     bool // the group was on hold in the last snapshot
-	shut     bool // so that nothing was sent here
 	access   topology.Access
 	deferred bool  // a dial waits for its turn
 	used     bool  // somebody wanted it: it is connected again by itself
@@ -64,7 +63,7 @@ const (
 )
 
 func newServer(g *group, proto3 bool, db int32) *server {
-	s := &server{loop: g.loop, group: g, proto3: proto3, db: db, master: &g.topo.Master, held: g.topo.Hold, shut: g.topo.Hold, access: g.topo.Access}
+	s := &server{loop: g.loop, group: g, proto3: proto3, db: db, master: &g.topo.Master, held: g.topo.Hold, access: g.topo.Access}
 	s.links = make([]*link, max(1, g.pool.topo.Settings.ServerConnections))
 	s.timer.Func = s.tick
 	return s
@@ -225,7 +224,7 @@ func (s *server) lost(k *link, wasUp bool, cause string) {
 	if i := slices.Index(s.draining, k); i >= 0 {
 		s.draining = slices.Delete(s.draining, i, i+1)
 	}
-	if !wasUp {
+	if !wasUp && !k.replaced {
 		s.group.astray(k.dialed)
 	}
 	if s.lane != nil && !s.lane.lost(wasUp, cause) {
@@ -369,10 +368,10 @@ func (s *server) update(old *topology.Settings) {
 	}
 	s.held = s.group.topo.Hold
 	shut, access := s.onHold(), s.group.topo.Access
-	if shut && !s.shut || access != s.access && access != topology.Serve {
+	if shut || access != s.access && access != topology.Serve { // a hold may begin for a lane when its transaction was begun in it
 		s.recall()
 	}
-	s.shut, s.access = shut, access
+	s.access = access
 	if linkSettings(old) != linkSettings(set) {
 		s.failures, s.redialAt = 0, 0
 		for _, k := range s.takeLinks() {
