@@ -262,28 +262,39 @@ func (d damage) slowest() float64 {
 	return millis(longest)
 }
 
-// unstruck are the waits of the groups that the fault does not concern, before it and from it on.
-func (d damage) unstruck() (before, during []time.Duration) {
+// calmP99 is p99 before the fault of the groups that it does not concern.
+func (d damage) calmP99() time.Duration {
+	var before []time.Duration
 	for _, g := range d.groups {
 		if !g.struck {
-			before, during = append(before, g.before...), append(during, g.during...)
+			before = append(before, g.before...)
 		}
 	}
-	return before, during
+	return percentile99(before)
 }
 
-// others is p99 during the faults in units of that before, of all requests to the groups that are not struck; NaN if there
-// are none.
+// others is p99 during the faults in units of that before, of the group that suffered most of those that are not struck, over
+// all rounds; infinite if one of them was not served at all, NaN if there are none.
 func others(rounds ...damage) float64 {
-	var before, during []time.Duration
+	before, during := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for _, d := range rounds {
-		b, w := d.unstruck()
-		before, during = append(before, b...), append(during, w...)
+		for _, g := range d.groups {
+			if g.struck {
+				continue
+			}
+			if len(g.during) == 0 && len(g.before) > 0 {
+				return math.Inf(1)
+			}
+			before[g.name], during[g.name] = append(before[g.name], g.before...), append(during[g.name], g.during...)
+		}
 	}
-	if len(before) == 0 {
-		return math.NaN()
+	worst := math.NaN()
+	for name, b := range before {
+		if len(b) > 0 {
+			worst = math.Max(nanIs(worst, 0), float64(percentile99(during[name]))/float64(percentile99(b)))
+		}
 	}
-	return float64(percentile99(during)) / float64(percentile99(before))
+	return worst
 }
 
 func (d damage) sum(of func(groupDamage) int) int {
@@ -346,7 +357,6 @@ func (d damage) kinds() map[string]int {
 }
 
 func (d damage) String() string {
-	before, _ := d.unstruck()
 	return fmt.Sprintf("promoted %s, announced %s, served again %s, after it %s ms; slowest %s ms; errors [%s]; lost %d; stale %d; broken %d; others %s (p99 %v)",
-		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.stale(), d.broken(), number(others(d)), percentile99(before))
+		number(d.promoted()), number(d.announced()), number(d.restored()), number(d.late()), number(d.slowest()), kindsText(d.kinds()), d.lost(), d.stale(), d.broken(), number(others(d)), d.calmP99())
 }

@@ -117,6 +117,16 @@ func TestDamage(t *testing.T) {
 	if diff := cmp.Diff([]float64{1400, 2000, 2030, 30, 2000, 1.1, 2}, got); diff != "" {
 		t.Errorf("figures:\n%s", diff)
 	}
+	slow := crash(30, 2)
+	slow.groups = append(slow.groups, slow.groups[1])
+	slow.groups[2].name, slow.groups[2].during = "g3", []time.Duration{2 * time.Millisecond}
+	if got := others(d, slow); got != 2 {
+		t.Errorf("the worst group waited %v times as long", got)
+	}
+	slow.groups[2].during = nil
+	if got := others(d, slow); !math.IsInf(got, 1) {
+		t.Errorf("a group that was not served waited %v times as long", got)
+	}
 	d.groups[0].announced = time.Time{}
 	if !math.IsNaN(d.announced()) {
 		t.Errorf("announced after %v ms, and nobody has seen it", d.announced())

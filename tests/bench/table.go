@@ -39,6 +39,8 @@ func number(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):
 		return "-"
+	case math.IsInf(v, 0):
+		return "never"
 	case a >= 1000:
 		return thousands(int(math.Round(v)))
 	case a >= 100:
