@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,73 @@ func TestTransactionIsHeld(t *testing.T) {
 				t.Errorf("the old master was sent %q", got)
 			}
 			a.do("$-1\r\n", "GET", "k")
+		}
+	})
+}
+
+// TestTransactionIsTakenBack: of a transaction that was begun when its group was on hold already, nothing more leaves either
+// when the switch does not wait any longer.
+func TestTransactionIsTakenBack(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := serveFake(t, &smallBuffers{ln, 100})
+		r := newRig(t, v, []string{"g1"}, change("g1", func(g *topology.Group) { g.Master = s.master(2) }), set(func(s *topology.Settings) { s.SessionLinks = 10 }))
+		deaf := make(chan struct{})
+		s.on(func(c *fakeConn, args []string) (string, bool) {
+			if args[0] == "INCR" && args[1] == "deaf" {
+				s.mu.Unlock()
+				<-deaf
+				s.mu.Lock()
+			}
+			return transactions(c, args)
+		})
+		a := r.dial()
+		a.do("+OK\r\n", "WATCH", "k")
+		s.hold()
+		a.send(req("MULTI"))
+		until(t, "the server has it", func() bool { return strings.Contains(ofClients(s), "MULTI") })
+		r.apply(change("g1", finishing))
+		s.open()
+		a.want("+OK\r\n")
+		r.narrow()
+		a.send(req("INCR", "deaf"))
+		sent := r.pool().ServerSent
+		a.send(req("INCR", strings.Repeat("x", 200<<10)) + req("INCR", "last"))
+		until(t, "a part is written", func() bool { return r.pool().ServerSent > sent+4096 })
+		until(t, "the last one is there", func() bool {
+			n := 0
+			for _, l := range r.e.loops {
+				l.call(func() {
+					l.pools["p"].byName["g1"].each(func(s *server) {
+						if s.lane != nil && s.lane.link() != nil {
+							n = s.lane.link().inflight.count
+						}
+					})
+				})
+			}
+			return n == 3
+		})
+		r.apply(change("g1", func(g *topology.Group) { g.Finish = false }))
+		if held := r.stats("g1").Held; held != 1 {
+			t.Errorf("%d requests came back", held)
+		}
+		close(deaf)
+		next := newFake(t)
+		r.apply(change("g1", func(g *topology.Group) { g.Master = next.master(3); g.Hold = false }))
+		for {
+			text := a.line()
+			if strings.HasPrefix(text, "-ERR respgate: group 'g1': connection to its master was lost: the transaction was discarded") {
+				break
+			}
+			if text != "+QUEUED\r\n" {
+				t.Fatalf("reply %q", text)
+			}
+		}
+		if got := ofClients(s); strings.Contains(got, "last") {
+			t.Error("what came back was sent to the old master")
 		}
 	})
 }

@@ -48,14 +48,15 @@ type link struct {
 
 	steps    []step // handshake replies still to come
 	retry    serverQueue
-	blocked  bool   // a rejection was seen: nothing more is sent, the rest of the replies is awaited
-	demoted  bool   // it is no master
-	proven   bool   // a rejection was the server's own, not just what a script said
-	retiring bool   // closes when its last reply is in
-	replaced bool   // the group has another master, or the link is given up for a new one
-	void     bool   // of an old generation, kept for what it says of the writes in flight
-	last     uint64 // position of the last one of these
-	refused  bool   // the server does not do what one client wants of it
+	refusals map[int64]int // of retry, by client
+	blocked  bool          // a rejection was seen: nothing more is sent, the rest of the replies is awaited
+	demoted  bool          // it is no master
+	proven   bool          // a rejection was the server's own, not just what a script said
+	retiring bool          // closes when its last reply is in
+	replaced bool          // the group has another master, or the link is given up for a new one
+	void     bool          // of an old generation, kept for what it says of the writes in flight
+	last     uint64        // position of the last one of these
+	refused  bool          // the server does not do what one client wants of it
 }
 
 type linkState uint8

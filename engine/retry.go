@@ -21,7 +21,7 @@ import (
 // A script can raise any error, after having written. Its refusals are told by Redis' exact words, for a replica executes no
 // write of a script; any others are an answer. One that forges them lies about itself, and is bounded: to the same master it
 // is sent twice, for the second time ROLE has just said so and the words are taken for the script's own; what it says of
-// loading is believed maxRetries times; in a second scripts cost their server one look at what it is (hearsay); and what
+// loading is believed as long as the hold allows, but maxRetries times if it answers others; in a second scripts cost their server one look at what it is (hearsay); and what
 // follows on the link is judged by its own replies.
 
 // The words with which a server refuses a script. Redis 7 adds where in the script it was.
@@ -79,7 +79,7 @@ func (k *link) believes(r *request, demoted bool) bool {
 	switch {
 	case k.blocked && k.proven && (k.demoted || !demoted):
 		return true // the server has said so by itself
-	case demoted && r.refusedBy == s.era() || !demoted && r.retries >= maxRetries:
+	case demoted && r.refusedBy == s.era() || !demoted && r.retries >= maxRetries && h.answered != s.group.answered:
 		return false
 	case k.blocked && (k.demoted || !demoted):
 		return true // which costs no more
@@ -135,6 +135,12 @@ func (k *link) takeRequest(r *request) {
 	r.state = requestPending
 	k.server.group.retried++
 	k.retry.push(r)
+	if k.state != linkClosed {
+		if k.refusals == nil {
+			k.refusals = map[int64]int{}
+		}
+		k.refusals[r.clientID()]++
+	}
 }
 
 // overtakes handles a success behind a rejection. A read is asked again, since what it saw may be older than what its client
@@ -164,22 +170,26 @@ func (k *link) wrote(cmd *command.Command) bool {
 // precedes reports that a request of the client is on the retry list. With nothing but a script's word for it that the
 // server rejects, the requests of others are not held up.
 func (k *link) precedes(client int64) bool {
-	for r := k.retry.head; r != nil; r = r.nextServer {
-		if r.clientID() == client {
-			return true
-		}
-	}
-	return false
+	return k.refusals[client] > 0
 }
 
 // passOver answers what a client was refused before a write of its own that was executed. On a void link that write is in
 // doubt, and reads before it may as well be asked later.
 func (k *link) passOver(client int64) {
+	if !k.precedes(client) {
+		return
+	}
 	l, g := k.loop, k.server.group
+	delete(k.refusals, client)
 	var rest serverQueue
 	for k.retry.count > 0 {
 		r := k.retry.pop()
-		if r.clientID() != client || k.void && r.cmd.Retry {
+		switch {
+		case r.clientID() != client:
+			rest.push(r)
+			continue
+		case k.void && r.cmd.Retry:
+			k.refusals[client]++
 			rest.push(r)
 			continue
 		}
@@ -203,6 +213,7 @@ func (k *link) settle() {
 		s.restUntil = k.loop.now + loadingRest
 	}
 	k.blocked, k.proven = false, false
+	k.refusals = nil
 	s.requeue(&k.retry)
 	s.schedule()
 }
