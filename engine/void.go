@@ -11,7 +11,7 @@ import "slices"
 // voiding is how void links are treated.
 type voiding struct {
 	keep   int64 // how long they are kept
-	silent int64 // one that has been silent for so long is closed at once: its server hangs, or cannot be reached
+	silent int64 // one that has been silent for so long is closed at once: its server hangs, or cannot be reached, unless control has just heard from it
 }
 
 var defaultVoiding = voiding{keep: 100e6, silent: 500e6}
@@ -49,7 +49,7 @@ func (k *link) lastWrite() (last uint64) {
 		return 0
 	case ln != nil && (ln.feed || ln.session == nil || ln.session.tx.begun || ln.session.tx.watching):
 		return 0 // a transaction ends with its link
-	case k.loop.now-k.quiet() >= k.loop.voiding.silent:
+	case k.loop.now-k.quiet() >= k.loop.voiding.silent && !k.server.master.Relieved: // a pause of writes is silent as well
 		return 0
 	}
 	for r := k.inflight.head; r != nil && r.seq <= k.written; r = r.nextServer {

@@ -160,6 +160,23 @@ func TestVoidAtOnce(t *testing.T) {
 		last := newFake(t)
 		r.moved(last)
 		a.want(unknownOutcome + "$-1\r\n")
+
+		last.hold()
+		last.on(func(_ *fakeConn, args []string) (string, bool) { return "-READONLY x\r\n", args[0] == "APPEND" })
+		a.send(req("APPEND", "k", "1"))
+		until(t, "the last one has it", func() bool { return strings.Contains(strings.Join(last.requests(), ","), "APPEND") })
+		for _, l := range r.e.loops {
+			l.call(func() { l.voiding.silent = 0 })
+		}
+		r.apply(change("g1", func(g *topology.Group) {
+			g.Master = newFake(t).master(g.Master.Generation + 1)
+			g.Master.Relieved = true // it lives, and its writes are paused
+		}))
+		if n := r.stats("g1").Inflight; n != 1 {
+			t.Errorf("%d requests are waited for", n)
+		}
+		last.open()
+		a.want(bulk("APPEND k 1"))
 	})
 }
 

@@ -115,6 +115,7 @@ type Master struct {
 	Path       string           // unix socket
 	Generation uint64           // rises with every change of the group's master; links and replies of another one are void
 	Epoch      uint64           // Sentinel's config-epoch, 0 outside a sentinel pool
+	Relieved   bool             // the one before was alive when it was left
 }
 
 // Known reports whether there is anything to connect to.

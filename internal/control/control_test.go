@@ -533,3 +533,23 @@ func TestAuthorityWithdrawn(t *testing.T) {
 		}
 	})
 }
+
+// TestRelieved: the data plane learns whether a master was alive when it was left.
+func TestRelieved(t *testing.T) {
+	bubble(t, onePool, func(t *testing.T, w *world) {
+		for i, tt := range []struct {
+			rest time.Duration
+			want bool
+		}{{0, false}, {time.Second, true}, {2 * time.Second, false}, {0, true}} {
+			time.Sleep(tt.rest)
+			name := fmt.Sprintf("10.0.1.%d:6379", i+1)
+			v := up(name, uint64(i+1))
+			v.VerifiedAt = time.Now()
+			w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": v}))
+			synctest.Wait()
+			if g, _ := w.plane.current().Pool("cache").Group("g1"); g.Master.Name != name || g.Master.Relieved != tt.want {
+				t.Errorf("%s after %v: %+v", name, tt.rest, g.Master)
+			}
+		}
+	})
+}

@@ -19,8 +19,9 @@ type group struct {
 	host   string       // of the master, for the resolver
 
 	master    topology.Master
-	source    string // sentinel, operator or file: where master came from
-	hold      string // why requests wait, empty if they do not
+	heard     time.Time // when it was asked last and said that it is one
+	source    string    // sentinel, operator or file: where master came from
+	hold      string    // why requests wait, empty if they do not
 	access    topology.Access
 	reason    string // of access, empty with Serve
 	switching *pause // an operator's switch is under way
@@ -80,6 +81,9 @@ func (g *group) become(state, cause string, now time.Time) {
 	g.state, g.cause = state, cause
 }
 
+// relievedWithin is how long ago a master may have answered that counts as alive when it is left: it is asked once a second.
+const relievedWithin = 1500 * time.Millisecond
+
 // point gives the group its master. A new generation voids every link to the one before.
 func (c *Controller) point(g *group, next topology.Master, source string, now time.Time) {
 	old := g.master
@@ -89,6 +93,7 @@ func (c *Controller) point(g *group, next topology.Master, source string, now ti
 	}
 	c.generation++
 	next.Generation = c.generation
+	next.Relieved = old.Known() && now.Sub(g.heard) < relievedWithin
 	g.master, g.source = next, source
 	if old.Name != "" {
 		g.switches++
@@ -136,6 +141,7 @@ func (c *Controller) followSentinels(g *group, now time.Time) {
 			source = "operator"
 		}
 		c.point(g, topology.Master{Name: v.Master.String(), Addrs: addrs, Epoch: v.Epoch}, source, now)
+		g.heard = v.VerifiedAt
 	}
 	g.judge(v, now)
 }
