@@ -100,6 +100,20 @@ func outage(ops []op, after time.Time) (from, to time.Time) {
 	return from, to
 }
 
+// gapAround is the time without a success around a moment: from the last one before it to the first one after it.
+func gapAround(ops []op, moment time.Time) (from, to time.Time) {
+	for _, o := range ops {
+		switch {
+		case o.failure != "":
+		case o.ended.After(moment):
+			return from, o.ended
+		default:
+			from = o.ended
+		}
+	}
+	return from, time.Time{}
+}
+
 // failures counts the requests that failed after the moment given, by kind.
 func failures(ops []op, after time.Time) map[string]int {
 	kinds := map[string]int{}

@@ -160,6 +160,9 @@ func (s *scene) damage() damage {
 		g.failed, g.slowest = failures(ops, s.struck), slowest(ops, s.struck, s.row.goal.everyWait)
 		if g.struck {
 			_, g.restored = outage(ops, s.struck)
+			if s.row.goal.since == healed { // the end of that very gap: a short one is not the longest on every machine
+				_, g.restored = gapAround(ops, s.healed)
+			}
 		}
 		g.since = s.healed
 		if w := s.watches[group]; w != nil {

@@ -44,6 +44,20 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+func TestGapAround(t *testing.T) {
+	ops := answered(-1000, 0, 30, 500)
+	ops = slices.DeleteFunc(ops, func(o op) bool { return o.ended.After(at(100)) && o.ended.Before(at(300)) }) // longer, and another one
+	ops = append(ops, op{began: at(5), ended: at(20), failure: connectionLost})
+	slices.SortFunc(ops, func(a, b op) int { return a.ended.Compare(b.ended) })
+	from, to := gapAround(ops, at(10))
+	if !from.Equal(at(-10)) || !to.Equal(at(30)) {
+		t.Errorf("from %v to %v, want -10 ms to 30 ms", from.Sub(origin), to.Sub(origin))
+	}
+	if _, to := gapAround(ops, at(1000)); !to.IsZero() {
+		t.Errorf("no request, and a gap until %v", to)
+	}
+}
+
 func TestWaits(t *testing.T) {
 	ops := answered(-100, 0, 0, 200)
 	ops = append(ops, op{began: at(-50), ended: at(250)}, op{began: at(0), ended: at(1000), failure: timedOut})
