@@ -28,8 +28,8 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/respgate ./cmd/respgate-manager
 
 # What runs real servers waits a lot, and compat compiles a lot: side by side they keep both processors busy.
-## test: every check and every test; then a short comparison with nutcracker, which only reports
-test: deps format vet portable staticcheck unit plain test-compat e2e failover
+## test: checks and every test; then a short comparison with nutcracker, which only reports
+test: deps format vet staticcheck unit plain test-compat e2e failover
 	@echo 'all checks and tests passed'
 	@$(MAKE) --no-print-directory report
 
@@ -45,7 +45,7 @@ differential: deps
 soak: deps
 	go test -v -count=1 -timeout 24h ./tests/failover -args -soak $(SOAK) -seed $(SEED)
 
-## check: format, vet, staticcheck, the race detector, known vulnerabilities
+## check: format, vet, the build for other systems, staticcheck, the race detector, known vulnerabilities
 check: deps format vet portable staticcheck unit vulncheck
 
 ## bench: the Go benchmarks of all packages, BENCHCOUNT (1) times each: 10 or so for benchstat
