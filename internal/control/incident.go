@@ -327,11 +327,15 @@ func (i *incident) count(before, after *report.Group) {
 	i.Late = rise(before.Late, after.Late)
 }
 
-// witness notes when nobody vouches for the group's master any more, and when somebody does again.
+// witness notes when nobody vouches for the group's master any more, once on_authority_lost takes effect, and when somebody
+// does again.
 func (c *Controller) witness(g *group, v sentinelclient.GroupView, now time.Time) {
 	h := &g.past
 	if h.master == "" || v.Master.IsZero() || v.Authority == h.vouched {
 		return
+	}
+	if !v.Authority && (g.unvouched.IsZero() || now.Before(g.judgedAt())) {
+		return // as in any failover, for the moment in which the first sentinel names another master
 	}
 	h.vouched = v.Authority
 	if v.Authority {
@@ -343,8 +347,8 @@ func (c *Controller) witness(g *group, v sentinelclient.GroupView, now time.Time
 		}
 		return
 	}
-	h.lost = now
-	e := c.newEvent(g, status.AuthorityLost, now)
+	h.lost = g.unvouched
+	e := c.newEvent(g, status.AuthorityLost, h.lost)
 	e.Cause, e.Source = cmp.Or(g.pool.view.Cause, "no majority of its sentinels and none of its replicas vouches for the master"), sourceOf(g, v)
 	c.publish(g.pool, e)
 }
