@@ -67,7 +67,7 @@ func faultRows() []faultRow {
 			name: "switch", title: "PROXY SWITCH, again and again, two proxies, 64 connections, and others with HSCAN, PUBLISH, EVAL", downAfter: 5 * time.Second, struck: g1, open: twoProxies, strike: switchedOver, once: true,
 			goal: goal{lossless: true, slowest: 1500 * time.Millisecond},
 		},
-		{name: "manager", title: "the manager old, empty, lying, gone", downAfter: time.Second, open: managed(&manager{}), strike: managerFails, goal: unnoticed},
+		{name: "manager", title: "the manager old, empty, lying, gone", downAfter: time.Second, open: managed, strike: managerFails, goal: unnoticed},
 	}
 }
 

@@ -30,7 +30,7 @@ type scene struct {
 	watches  map[string]*watch
 	switches int
 	tap      *harness.FaultProxy // on the way to g1's master
-	manager  *manager
+	manager  *harness.FakeManager
 
 	calm   time.Time // since when the load runs before the fault
 	struck time.Time // when the fault began

@@ -1,12 +1,8 @@
 package failover
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"respgate/tests/harness"
@@ -15,62 +11,19 @@ import (
 // managed is a stage whose groups and sentinels come from a manager, which says what the test lets it say.
 type managed struct {
 	*stage
-	reply atomic.Pointer[string]
-	asked atomic.Int64
+	*harness.FakeManager
 }
 
 // setManaged starts all of it at version 7.
 func setManaged(t *testing.T) *managed {
 	t.Helper()
-	m := &managed{stage: newStage(t, []string{"g1"})}
-	m.says(m.topology("7", m.groups, m.sentinels()))
-	addr := harness.Serve(t, m.serve)
+	m := &managed{newStage(t, []string{"g1"}), harness.StartFakeManager(t)}
+	m.Say(harness.Topology("7", m.groups, m.sentinels()))
 	c := harness.NewConfig(t)
-	c.ManagerPool("cache", "c", []string{addr})
+	c.ManagerPool("cache", "c", []string{m.Addr()})
 	m.proxy = harness.StartProxy(t, c)
 	m.proxy.WaitUp("cache")
 	return m
-}
-
-func (m *managed) says(reply string) { m.reply.Store(&reply) }
-
-func (m *managed) serve(c net.Conn) {
-	r := bufio.NewReader(c)
-	for {
-		args, err := harness.ReadRequest(r)
-		if err != nil {
-			return
-		}
-		text := *m.reply.Load()
-		switch {
-		case strings.EqualFold(args[0], "HELLO"):
-			text = "-ERR unknown command 'HELLO'\r\n"
-		case !strings.EqualFold(args[0], "MANAGER"):
-			text = "+OK\r\n"
-		default:
-			m.asked.Add(1)
-		}
-		if _, err := io.WriteString(c, text); err != nil {
-			return
-		}
-	}
-}
-
-// topology is a manager's answer.
-func (m *managed) topology(version string, groups, sentinels []string) string {
-	array := func(items []string) string {
-		if len(items) == 0 {
-			return "*0\r\n"
-		}
-		return harness.Encode(items...)
-	}
-	var pairs strings.Builder
-	fmt.Fprintf(&pairs, "*%d\r\n", len(sentinels))
-	for _, a := range sentinels {
-		host, port, _ := strings.Cut(a, ":")
-		pairs.WriteString(array([]string{host, port}))
-	}
-	return "*6\r\n$7\r\nversion\r\n:" + version + "\r\n$6\r\ngroups\r\n" + array(groups) + "$9\r\nsentinels\r\n" + pairs.String()
 }
 
 // rejected is how many answers the console has counted as refused.
@@ -86,10 +39,10 @@ func (m *managed) refuses(lies map[string]string) {
 	l.Progress(20)
 	for name, lie := range lies {
 		before := m.rejected()
-		m.says(lie)
+		m.Say(lie)
 		harness.Eventually(m.t, harness.Patience, name+": the console counts the refusal", func() error {
 			if now := m.rejected(); now == before {
-				return fmt.Errorf("rejected is %s after %d answers", now, m.asked.Load())
+				return fmt.Errorf("rejected is %s after %d answers", now, m.Asked())
 			}
 			return nil
 		})
@@ -103,7 +56,7 @@ func (m *managed) refuses(lies map[string]string) {
 	for _, fake := range m.fakes {
 		fake.Name("g2", "127.0.0.1", second.Port, 1)
 	}
-	m.says(m.topology("9", []string{"g1", "g2"}, m.sentinels()))
+	m.Say(harness.Topology("9", []string{"g1", "g2"}, m.sentinels()))
 	waitVersion(m.t, m.proxy, "9")
 }
 
@@ -192,9 +145,9 @@ func TestFault58OldVersion(t *testing.T) {
 	t.Parallel()
 	m := setManaged(t)
 	m.refuses(map[string]string{
-		"lower version":    m.topology("6", []string{"g1", "g2"}, m.sentinels()),
-		"same version":     m.topology("7", []string{"g1", "g2"}, m.sentinels()),
-		"negative version": m.topology("-1", m.groups, m.sentinels()),
+		"lower version":    harness.Topology("6", []string{"g1", "g2"}, m.sentinels()),
+		"same version":     harness.Topology("7", []string{"g1", "g2"}, m.sentinels()),
+		"negative version": harness.Topology("-1", m.groups, m.sentinels()),
 	})
 }
 
@@ -203,8 +156,8 @@ func TestFault59EmptyLists(t *testing.T) {
 	t.Parallel()
 	m := setManaged(t)
 	m.refuses(map[string]string{
-		"no groups":    m.topology("8", nil, m.sentinels()),
-		"no sentinels": m.topology("8", m.groups, nil),
+		"no groups":    harness.Topology("8", nil, m.sentinels()),
+		"no sentinels": harness.Topology("8", m.groups, nil),
 	})
 }
 
@@ -216,18 +169,18 @@ func TestFault60BrokenTopology(t *testing.T) {
 	for i := range 100_000 {
 		many = append(many, fmt.Sprintf("g%d", i))
 	}
-	good := m.topology("8", []string{"g1", "g2"}, m.sentinels())
+	good := harness.Topology("8", []string{"g1", "g2"}, m.sentinels())
 	rss, err := m.proxy.RSS()
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.refuses(map[string]string{
-		"duplicate group":    m.topology("8", []string{"g1", "g1"}, m.sentinels()),
-		"bad name":           m.topology("8", []string{"g 1\r\n"}, m.sentinels()),
-		"bad port":           m.topology("8", m.groups, []string{"127.0.0.1:70000"}),
-		"port is a word":     m.topology("8", m.groups, []string{"127.0.0.1:abc"}),
-		"no host":            m.topology("8", m.groups, []string{":26379"}),
-		"a hundred thousand": m.topology("8", many, m.sentinels()),
+		"duplicate group":    harness.Topology("8", []string{"g1", "g1"}, m.sentinels()),
+		"bad name":           harness.Topology("8", []string{"g 1\r\n"}, m.sentinels()),
+		"bad port":           harness.Topology("8", m.groups, []string{"127.0.0.1:70000"}),
+		"port is a word":     harness.Topology("8", m.groups, []string{"127.0.0.1:abc"}),
+		"no host":            harness.Topology("8", m.groups, []string{":26379"}),
+		"a hundred thousand": harness.Topology("8", many, m.sentinels()),
 		"garbage":            "HTTP/1.1 200 OK\r\n\r\n",
 		"huge bulk":          "$9999999999\r\n",
 		"huge array":         "*2147483647\r\n",
