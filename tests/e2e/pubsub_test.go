@@ -45,7 +45,7 @@ var resp3Subscriptions = map[string]string{
 	"requests":    "A SUBSCRIBE {t}a\nA SET {t}k 1\nA GET {t}k\nB PUBLISH {t}a hi\nA<\nA INCR {t}k\nA UNSUBSCRIBE {t}a\nA GET {t}k",
 	"transaction": "A SUBSCRIBE {t}a\nA WATCH {t}k\nB PUBLISH {t}a one\nA<\nA MULTI\nA SET {t}k 1\nB PUBLISH {t}a two\nA<\nA EXEC\nB PUBLISH {t}a three\nA<\nA GET {t}k",
 	"conflict":    "A SUBSCRIBE {t}a\nA WATCH {t}k\nB SET {t}k 2\nA MULTI\nA SET {t}k 1\nA EXEC\nB PUBLISH {t}a hi\nA<",
-	"blocking":    "A SUBSCRIBE {t}a\nA> BLPOP {t}l 0\nB PUBLISH {t}a hi\nA<\nB RPUSH {t}l x\nA<\nB PUBLISH {t}a ho\nA<",
+	"blocking":    "A SUBSCRIBE {t}a\nA> BLPOP {t}l 0\nA~\nB PUBLISH {t}a hi\nA<\nB RPUSH {t}l x\nA<\nB PUBLISH {t}a ho\nA<",
 	"several":     "A SUBSCRIBE {t}a\nA MSET {t}x 1 {t}y 2\nA MGET {t}x {t}y\nB PUBLISH {t}a hi\nA<\nA ECHO x\nA SELECT 1\nA GET {t}x\nB PUBLISH {t}a hi\nA<",
 }
 

@@ -154,11 +154,22 @@ func (w *spy) counts(flag string, n int) error {
 	return nil
 }
 
+// blockedIn is nil if one of the servers has a client blocked.
+func blockedIn(servers []*spy) error {
+	var err error
+	for _, w := range servers {
+		if err = w.counts("b", 1); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // play performs a script: each line is the name of a connection, which is opened when it is first used, and a request, of which
-// one reply is read. "A> ..." only sends, "A<" only reads, "A? ..." ignores what the reply says, "A!" closes. {t} is the tag.
-// At the end each connection says ECHO, which shows what nobody has read. each gets what was read for each line, and ends the
-// play with false.
-func play(t *testing.T, addr, script, hello, tag string, each func(line, reply string) bool) {
+// one reply is read. "A> ..." only sends, "A<" only reads, "A? ..." ignores what the reply says, "A~" waits until one of the
+// servers has it blocked, "A!" closes. {t} is the tag. At the end each connection says ECHO, which shows what nobody has read.
+// each gets what was read for each line, and ends the play with false.
+func play(t *testing.T, addr string, servers []*spy, script, hello, tag string, each func(line, reply string) bool) {
 	t.Helper()
 	conns := map[string]*harness.Conn{}
 	defer func() {
@@ -176,6 +187,10 @@ func play(t *testing.T, addr, script, hello, tag string, each func(line, reply s
 			if r, err := c.Do("HELLO", hello); err != nil || r.Err() != nil {
 				return "", fmt.Errorf("HELLO %s: %s, %w", hello, r.Text(), err)
 			}
+		}
+		if how == "~" {
+			harness.Eventually(t, harness.Patience, fmt.Sprintf("%s is blocked in %q", name, script), func() error { return blockedIn(servers) })
+			return "", nil
 		}
 		if how == "!" {
 			c.Close()
@@ -223,18 +238,19 @@ var blamed = regexp.MustCompile(` \(respgate: group 'g[0-9]'\)`)
 // likeServer performs scripts through pools of so many groups, and at a server itself: every byte must be the same.
 func likeServer(t *testing.T, groups []int, scripts map[string]string, protocols ...string) {
 	plain := harness.StartRedis(t, harness.RedisOptions{})
+	itself := []*spy{newSpy(t, plain)}
 	for _, groups := range groups {
 		s := startSessions(t, groups)
 		for _, hello := range protocols {
 			for name, script := range scripts {
 				tag := strings.ReplaceAll(fmt.Sprintf("%s-%s-%d", name, hello, groups), " ", "-")
 				var expected []string
-				play(t, plain.Addr(), script, hello, tag, func(_, reply string) bool {
+				play(t, plain.Addr(), itself, script, hello, tag, func(_, reply string) bool {
 					expected = append(expected, reply)
 					return true
 				})
 				i := 0
-				play(t, s.addr, script, hello, tag, func(line, reply string) bool {
+				play(t, s.addr, slices.Collect(maps.Values(s.spies)), script, hello, tag, func(line, reply string) bool {
 					same := i < len(expected) && blamed.ReplaceAllString(reply, "") == expected[i]
 					if !same {
 						t.Errorf("%d groups, RESP%s, %s: %s: %q, want what Redis says: %q", groups, hello, name, line, reply, expected[i:min(i+1, len(expected))])

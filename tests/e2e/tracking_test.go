@@ -27,7 +27,7 @@ var trackings = map[string]string{
 	"nonsense":        "A CLIENT TRACKING\nA CLIENT TRACKING MAYBE\nA CLIENT TRACKING ON NOSUCH\nA CLIENT TRACKING ON OPTIN OPTOUT\nA CLIENT TRACKING ON PREFIX {t}\nA CLIENT TRACKING ON BCAST OPTIN\nA GET {t}k",
 	"transaction":     "A CLIENT TRACKING ON\nA WATCH {t}k\nA GET {t}k\nA MULTI\nA GET {t}j\nA EXEC\nB SET {t}j 1\nA<\nB SET {t}k 1\nA<",
 	"conflict":        "A CLIENT TRACKING ON\nA WATCH {t}k\nA GET {t}k\nB SET {t}k 1\nA<\nA MULTI\nA INCR {t}k\nA EXEC\nA GET {t}k\nB DEL {t}k\nA<",
-	"blocking":        "A CLIENT TRACKING ON\nA GET {t}k\nA> BLPOP {t}l 0\nB SET {t}k 1\nA<\nB RPUSH {t}l x\nA<\nA GET {t}k\nB SET {t}k 2\nA<",
+	"blocking":        "A CLIENT TRACKING ON\nA GET {t}k\nA> BLPOP {t}l 0\nA~\nB SET {t}k 1\nA<\nB RPUSH {t}l x\nA<\nA GET {t}k\nB SET {t}k 2\nA<",
 	"subscribed":      "A CLIENT TRACKING ON\nA SUBSCRIBE {t}ch\nA GET {t}k\nB PUBLISH {t}ch hi\nA<\nB SET {t}k 1\nA<\nA UNSUBSCRIBE {t}ch\nA GET {t}k\nB SET {t}k 2\nA<",
 	"script":          "A CLIENT TRACKING ON\nA EVAL \"return redis.call('get',KEYS[1])\" 1 {t}k\nB SET {t}k 1\nA<",
 	"SELECT":          "A CLIENT TRACKING ON\nA SELECT 5\nA GET {t}k\nB SELECT 5\nB SET {t}k 1\nA<",
