@@ -23,7 +23,7 @@ func TestRealNodes(t *testing.T) {
 			"user noinfo on >pw ~* &* +ping +role\n" +
 			"user nothing on >pw ~* &* +ping\n"
 	})
-	busy := startServer(t, "redis-server", func(int) string { return "save \"\"\nbusy-reply-threshold 1\n" })
+	busy := startServer(t, "redis-server", func(int) string { return "save \"\"\nlua-time-limit 1\n" })
 	sentinel := startServer(t, "redis-sentinel", func(int) string { return "" })
 	closed := Address{"127.0.0.1", freePort(t)}
 	silent := startFake(t, until)

@@ -138,7 +138,7 @@ func (l *layout) write() error {
 func (l *layout) redisConf(port, of int) string {
 	lines := []string{
 		"bind 127.0.0.1", fmt.Sprintf("port %d", port), "daemonize no", "dir " + quote(l.redisDir(port)),
-		`save ""`, "appendonly yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0", "shutdown-timeout 0",
+		`save ""`, "appendonly yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0",
 	}
 	if of != 0 {
 		lines = append(lines, fmt.Sprintf("replicaof 127.0.0.1 %d", of))

@@ -41,7 +41,7 @@ func TestGroupLacksCommand(t *testing.T) {
 	whole := harness.StartRedis(t, harness.RedisOptions{})
 	poor := harness.StartRedis(t, harness.RedisOptions{Config: []string{`rename-command GETEX ""`}})
 	other := harness.StartRedis(t, harness.RedisOptions{})
-	denied := harness.StartRedis(t, harness.RedisOptions{Config: []string{"user default on nopass ~* &* +@all -command", `rename-command LCS ""`}})
+	denied := harness.StartRedis(t, harness.RedisOptions{Config: []string{"user default on nopass ~* &* +@all -command", `rename-command GETDEL ""`}})
 	cf := harness.NewConfig(t)
 	servers := func(second string) []string {
 		return []string{whole.Addr() + ":1 g1", second + ":1 g2", denied.Addr() + ":1 g3"}
@@ -67,7 +67,7 @@ func TestGroupLacksCommand(t *testing.T) {
 		wantReply(t, addr, "+OK\r\n", "SET", spread(i), "v") // one of the servers is another one
 		wantReply(t, addr, "$1\r\nv\r\n", "GETEX", spread(i))
 	}
-	wantReply(t, addr, "-ERR unknown command 'x.set', with args beginning with: ", "x.set", "k", "v")
+	wantReply(t, addr, "-ERR unknown command ", "x.set", "k", "v")
 }
 
 // TestModuleCommands: commands of a module that the proxy has never heard of go where their keys are.

@@ -11,23 +11,25 @@ import (
 // TestHostNames lets sentinels call the servers by name: the proxy resolves it and follows a failover.
 func TestHostNames(t *testing.T) {
 	t.Parallel()
-	called(t, "localhost", "sentinel announce-hostnames yes")
+	called(t, harness.FleetOptions{Host: "localhost", SentinelConfig: []string{"sentinel announce-hostnames yes"}})
 }
 
 // TestIPv6 does the same with addresses of IPv6.
 func TestIPv6(t *testing.T) {
 	t.Parallel()
-	called(t, "::1")
+	first := []string{"bind ::1 127.0.0.1"} // where servers before 7.0 connect from
+	called(t, harness.FleetOptions{Host: "::1", RedisConfig: first, SentinelConfig: first})
 }
 
-func called(t *testing.T, host string, sentinelConfig ...string) {
+func called(t *testing.T, o harness.FleetOptions) {
 	t.Helper()
-	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}, Host: host, SentinelConfig: sentinelConfig})
+	o.Groups = []string{"g1"}
+	f := harness.StartFleet(t, o)
 	c := harness.NewConfig(t)
 	// Sentinels too are found by that name.
 	var sentinels []string
 	for _, s := range f.Sentinels {
-		sentinels = append(sentinels, net.JoinHostPort(host, fmt.Sprint(s.Port)))
+		sentinels = append(sentinels, net.JoinHostPort(o.Host, fmt.Sprint(s.Port)))
 	}
 	addr := c.Pool("cache", harness.SentinelLines(f.GroupNames(), sentinels, f.Options)...)
 	p := harness.StartProxy(t, c)

@@ -132,7 +132,7 @@ func (w *spy) links() []map[string]string {
 func (w *spy) strange() error {
 	w.t.Helper()
 	for _, m := range w.links() {
-		if m["flags"] != "N" || m["multi"] != "-1" || m["sub"] != "0" || m["psub"] != "0" || m["ssub"] != "0" {
+		if m["flags"] != "N" || m["multi"] != "-1" || m["sub"] != "0" || m["psub"] != "0" || strings.Trim(m["ssub"], "0") != "" { // none before 7.0
 			return fmt.Errorf("flags=%s multi=%s sub=%s psub=%s ssub=%s db=%s cmd=%s", m["flags"], m["multi"], m["sub"], m["psub"], m["ssub"], m["db"], m["cmd"])
 		}
 	}
@@ -239,6 +239,7 @@ var blamed = regexp.MustCompile(` \(respgate: group 'g[0-9]'\)`)
 func likeServer(t *testing.T, groups []int, scripts map[string]string, protocols ...string) {
 	plain := harness.StartRedis(t, harness.RedisOptions{})
 	itself := []*spy{newSpy(t, plain)}
+	scripts = known(itself[0], scripts)
 	for _, groups := range groups {
 		s := startSessions(t, groups)
 		for _, hello := range protocols {
@@ -251,7 +252,7 @@ func likeServer(t *testing.T, groups []int, scripts map[string]string, protocols
 				})
 				i := 0
 				play(t, s.addr, slices.Collect(maps.Values(s.spies)), script, hello, tag, func(line, reply string) bool {
-					same := i < len(expected) && blamed.ReplaceAllString(reply, "") == expected[i]
+					same := i < len(expected) && agrees(t, reply, expected[i])
 					if !same {
 						t.Errorf("%d groups, RESP%s, %s: %s: %q, want what Redis says: %q", groups, hello, name, line, reply, expected[i:min(i+1, len(expected))])
 					}
@@ -299,6 +300,9 @@ func TestSessionLeaks(t *testing.T) {
 			t.Parallel()
 			s := startSessions(t, groups, "session_links: 1")
 			for name, l := range leaks {
+				if !harness.ServerHas7(t) && name == "SSUBSCRIBE" {
+					continue
+				}
 				for _, end := range []string{"undone", "FIN", "RST"} {
 					if end != "undone" || l.undo != "" {
 						s.leave(name+", "+end, l, end)
@@ -388,7 +392,9 @@ func (s *sessions) unharmed(what, key, hello string) {
 	}
 	w.do("SET", key, "zero")
 	w.do("PUBLISH", "stray", "message")
-	w.do("SPUBLISH", "stray", "message")
+	if harness.ServerHas7(t) {
+		w.do("SPUBLISH", "stray", "message")
+	}
 	null := map[string]string{"2": "$-1\r\n", "3": "_\r\n"}[hello]
 	expect("+OK\r\n", "MULTI")
 	expect("+QUEUED\r\n", "GET", key)

@@ -39,7 +39,7 @@ func TestFault18BusyScript(t *testing.T) {
 	t.Parallel()
 	s := setStage(t, []string{"g1", "g2"}, "timeout: 20s")
 	m := s.servers["g1"]
-	m.Must("CONFIG", "SET", "busy-reply-threshold", "100")
+	m.Must("CONFIG", "SET", "lua-time-limit", "100")
 	l := s.load()
 	l.Progress(50)
 	script := dial(t, m.Addr())
