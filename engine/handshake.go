@@ -95,9 +95,7 @@ func (k *link) greeted(kind byte, rep *reply) {
 		k.server.lane.clientID = line(text)
 	case s == stepVersion && !isError(kind):
 		k.server.group.version = infoField(text, "redis_version")
-		if v := infoField(text, "valkey_version"); v != "" {
-			k.server.group.software = "valkey " + v
-		}
+		k.server.group.valkey = infoField(text, "valkey_version")
 	}
 	if len(k.steps) == 0 {
 		k.becomeUp()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -96,6 +97,11 @@ func (p *pool) version() string {
 		return oldestVersion
 	}
 	return lowest
+}
+
+// valkey8 reports whether a master is a Valkey from 8.0 on.
+func (p *pool) valkey8() bool {
+	return slices.ContainsFunc(p.groups, func(g *group) bool { return g.valkey != "" && !olderVersion(g.valkey, "8") })
 }
 
 // olderVersion compares dotted numbers.

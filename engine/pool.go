@@ -55,7 +55,7 @@ type group struct {
 	restoring    *timer.Timer // tells of subscriptions that are in place again; nil until there are any
 	restoredSubs int
 	version      string // redis_version of its master
-	software     string
+	valkey       string // valkey_version of its master; "" of Redis
 	verified     int64 // when a link's ROLE said master, ns of the loop's clock
 
 	requests, answered, retried, unknown, late, timeouts uint64

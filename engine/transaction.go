@@ -93,9 +93,9 @@ func (s *session) inMulti(cmd *command.Command, frame []byte, f *resp.Frame) {
 	c := s.client
 	switch cmd.Name {
 	case "multi":
-		c.replyError("ERR MULTI calls can not be nested")
+		s.notNested("ERR MULTI calls can not be nested")
 	case "watch":
-		c.replyError("ERR WATCH inside MULTI is not allowed")
+		s.notNested("ERR WATCH inside MULTI is not allowed")
 	case "exec":
 		s.exec(frame)
 	case "discard":
@@ -105,6 +105,15 @@ func (s *session) inMulti(cmd *command.Command, frame []byte, f *resp.Frame) {
 	default:
 		s.queue(cmd, frame, f)
 	}
+}
+
+// notNested refuses MULTI or WATCH: Redis goes on with the transaction, and Valkey gives it up.
+func (s *session) notNested(text string) {
+	if s.client.pool.valkey8() {
+		s.refuse(errUnsupported, "ERR Command not allowed inside a transaction")
+		return
+	}
+	s.client.replyError(text)
 }
 
 // queue sends a command to be queued by the server, or keeps it until it is known which one.
