@@ -42,6 +42,7 @@ type (
 		group string
 		to    Address
 		hasty bool // requests wait for it: a lost SYN is not waited for
+		acks  bool // its replicas may have to vouch for it (witness.go)
 	}
 	// drop closes the control link to a node.
 	drop struct{ node nodeID }

@@ -18,7 +18,6 @@ const (
 	fastPoll        = 100 * time.Millisecond // while something is wrong
 	fastPollFor     = 30 * time.Second       // then back to Config.Poll
 	roleInterval    = time.Second            // ROLE on the control link
-	vouchInterval   = 250 * time.Millisecond // the same while the replicas may have to vouch (lease.go)
 	queryWindow     = time.Second            // at most queryBurst queries of a
 	queryBurst      = 10                     // group in any window
 	failoverBound   = 5 * time.Second        // an unfinished failover is forgotten
@@ -50,7 +49,7 @@ type Config struct {
 	Missed        int           // unanswered PINGs that cost the link; 3
 	Timeout       time.Duration // dial to the last answer, and each query; 2 s
 	MasterTimeout time.Duration // dial, AUTH and ROLE of one node; 1 s
-	Poll          time.Duration // reconciling queries, +-20 %; 1 s
+	Poll          time.Duration // reconciling queries, +-20 %, at most; 1 s. A short down-after makes them more (pace)
 
 	// Links is how many sentinels have a link: 1 is one at a time with
 	// rotation (the source design), anything else a link to every sentinel.

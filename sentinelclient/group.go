@@ -435,7 +435,7 @@ func (g *group) poll(now time.Time) {
 		g.askAt = now.Add(fastPoll + time.Duration(g.jitter()*0.4*float64(fastPoll)))
 		return
 	}
-	g.askAt = now.Add(time.Duration((0.8 + 0.4*g.jitter()) * float64(g.cfg.Poll)))
+	g.askAt = now.Add(time.Duration((0.8 + 0.4*g.jitter()) * float64(g.pace())))
 }
 
 // authority says whether the master may be served now, until when (zero: for

@@ -13,6 +13,7 @@ type handover struct {
 	jitter    float64       // of every wait
 	late      time.Duration // every answer of the master, this much after the question
 	stale     int           // of so many answers one tells of an old acknowledgement; 0: none
+	blunt     bool          // the master does not ask for acknowledgements
 	downAfter time.Duration
 	dies      time.Time     // when the sentinels stop
 	silent    int           // how many of the three stop
@@ -24,6 +25,8 @@ type handover struct {
 	now     time.Time
 	events  []timed
 	answers int
+	stream  int64       // its end
+	acked   [2]int64    // of it, by the replica: as last told, and as of now
 	asks    []time.Time // questions to the master
 	lapses  []time.Time // ends of the authority
 }
@@ -38,16 +41,25 @@ func (h *handover) later(at time.Time, ev any) { h.events = append(h.events, tim
 func (h *handover) answered(s linkID) bool { return int(s) > h.silent || h.now.Before(h.dies) }
 
 // report is what the master says of itself to a question of now.
-func (h *handover) report() report {
+func (h *handover) report(acks bool) report {
 	h.answers++
-	r := report{Verdict: verdictMaster, RunID: "r1", Asked: h.now}
+	r := report{Verdict: verdictMaster, RunID: "r1", Asked: h.now, Offset: h.stream, Sharp: !h.blunt, Acks: acks && !h.blunt}
 	left := !h.leaves.IsZero() && !h.now.Before(h.leaves)
 	if left && !h.quietly {
 		return r
 	}
-	r.Replicas = []replica{{Address: letter("B"), Online: true, Lag: 2 * time.Second}}
+	lag := 2 * time.Second
 	if left || h.stale > 0 && h.answers%h.stale == 0 {
-		r.Replicas[0].Lag = 3 * time.Second
+		lag = 3 * time.Second
+	} else {
+		h.acked[0] = h.acked[1]
+	}
+	r.Replicas = []replica{{Address: letter("B"), Online: true, Lag: lag, Offset: h.acked[0]}}
+	if r.Acks { // two GETACKs; the second one is not in the acknowledgement that it makes
+		if !left {
+			h.acked[1] = h.stream + 37
+		}
+		h.stream += 2 * 37
 	}
 	return r
 }
@@ -65,7 +77,7 @@ func (h *handover) step(ev any) {
 			}
 		case ask:
 			h.asks = append(h.asks, h.now)
-			h.later(h.now.Add(h.late), evReport{node: a.node, report: h.report()})
+			h.later(h.now.Add(h.late), evReport{node: a.node, report: h.report(a.acks)})
 		}
 	}
 }
@@ -175,16 +187,26 @@ func eachHandover(t *testing.T, f func(t *testing.T, h *handover)) {
 // not at all more often while a majority of sentinels answers.
 func TestHandover(t *testing.T) {
 	masters := []struct {
-		late  time.Duration
-		stale int
-	}{{0, 0}, {0, 2}, {300 * time.Millisecond, 0}, {300 * time.Millisecond, 2}, {700 * time.Millisecond, 0}}
+		downAfter time.Duration // at least
+		late      time.Duration
+		stale     int
+		blunt     bool
+	}{
+		{0, 0, 0, false}, {0, 0, 2, false}, {0, 100 * time.Millisecond, 0, false},
+		{3 * time.Second, 250 * time.Millisecond, 2, false}, {3 * time.Second, 500 * time.Millisecond, 0, false},
+		{0, 0, 0, true}, {0, 0, 2, true}, {0, 100 * time.Millisecond, 2, true},
+		{3 * time.Second, 300 * time.Millisecond, 2, true}, {3 * time.Second, 700 * time.Millisecond, 0, true},
+	}
 	eachHandover(t, func(t *testing.T, h *handover) {
 		for _, m := range masters {
+			if h.downAfter < m.downAfter {
+				continue
+			}
 			h := *h
-			h.late, h.stale = m.late, m.stale
+			h.late, h.stale, h.blunt = m.late, m.stale, m.blunt
 			h.start()
 			h.run(h.dies.Add(8 * time.Second))
-			at := fmt.Sprintf("dead after %v, answers late by %v, stale 1 of %d", h.dies.Sub(epoch0), m.late, m.stale)
+			at := fmt.Sprintf("dead after %v, answers late by %v, stale 1 of %d, blunt %v", h.dies.Sub(epoch0), m.late, m.stale, m.blunt)
 			if held, _, by := h.g.authority(h.now); !held || by != "replicas" {
 				t.Errorf("%s: at the end %s", at, h.g.sketch(h.now))
 			}
@@ -194,7 +216,7 @@ func TestHandover(t *testing.T) {
 			if n := h.most(epoch0.Add(3*time.Second), h.dies); n > 1 {
 				t.Errorf("%s: %d questions within a second while the sentinels answer", at, n)
 			}
-			if n := h.most(h.dies, h.now); n > int(time.Second/vouchInterval) {
+			if n := h.most(h.dies, h.now); n > int(time.Second/min(vouchInterval, blind(h.downAfter, replicaVouch)/4)) {
 				t.Errorf("%s: %d questions within a second", at, n)
 			}
 		}
@@ -202,12 +224,12 @@ func TestHandover(t *testing.T) {
 }
 
 // TestHandoverLeft: a replica that leaves its master, or no longer acknowledges,
-// vouches for 1.5 s at most, however often the master is asked.
+// vouches for as long as a proof counts, however often the master is asked.
 func TestHandoverLeft(t *testing.T) {
 	eachHandover(t, func(t *testing.T, h *handover) {
-		for _, quietly := range []bool{false, true} {
-			h := *h
-			h.late, h.quietly = 300*time.Millisecond, quietly
+		for i := range 4 {
+			h, quietly := *h, i%2 == 0
+			h.late, h.quietly, h.blunt = 100*time.Millisecond, quietly, i >= 2
 			h.leaves = h.dies.Add(5 * time.Second) // neither contact nor a lease lasts as long
 			h.start()
 			h.run(h.leaves.Add(3 * time.Second))
@@ -216,7 +238,7 @@ func TestHandoverLeft(t *testing.T) {
 				t.Errorf("%s: ends of the authority %v, at last %s", at, h.lapses, h.g.sketch(h.now))
 				continue
 			}
-			if end := h.lapses[0].Sub(h.leaves); end < 0 || end > 1500*time.Millisecond {
+			if end := h.lapses[0].Sub(h.leaves); end < 0 || end > blind(h.downAfter, replicaVouch) {
 				t.Errorf("%s: the authority ended %v after the replica left", at, end)
 			}
 		}

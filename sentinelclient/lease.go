@@ -12,17 +12,26 @@ import (
 //   - contact: a majority of the sentinels answered a moment ago, and did not name a
 //     master that was elected later;
 //   - the lease: no quorum of sentinels can have found the master down yet;
-//   - the replicas: all of them still acknowledge to this master, or it has none.
+//   - the replicas: all of them still acknowledge to this master, or it has none
+//     (witness.go).
 
-// replicaLag is how old a replica's last acknowledgement may be (it sends one a
-// second), and replicaVouch for how long an answer of the master then counts. The
-// lag is told in whole seconds, so 2 s are less than 3: in all an acknowledgement
-// counts for less than 4.5 s. That is longer than a short down-after; but less would
-// end by itself when the master or a replica is late for once.
-const (
-	replicaLag   = 2 * time.Second
-	replicaVouch = 1500 * time.Millisecond
-)
+// pingPeriod is how often a sentinel PINGs a master. When it loses its connection it
+// counts the silence from the last answer, which may be as old as that.
+const pingPeriod = time.Second
+
+// shortestBlind keeps a down-after of some ms from ending each authority by the poll.
+const shortestBlind = 3 * fastPoll
+
+// blind is for how long after its last sign a witness still counts: nobody can have
+// found a master down in that time who heard it at that sign. With a down-after below
+// two ping periods it is half of it, and the rest is what an election takes.
+// Zero is a down-after that is not known.
+func blind(downAfter, longest time.Duration) time.Duration {
+	if downAfter <= 0 {
+		return longest
+	}
+	return min(longest, max(downAfter-pingPeriod, downAfter/2, shortestBlind))
+}
 
 // promise is one sentinel's answer, read as: I cannot have found this master
 // down before End, for I find it down when it has not answered my PINGs for
@@ -74,8 +83,7 @@ func leaseEnd(configured int, promises []promise) time.Time {
 }
 
 // contactEnd is until when the answers of a majority count as contact: three
-// polls, less when down-after is so short that a failover could be over by
-// then, but two polls at least, so that the poll itself does not end it.
+// polls at most. Zero means that there is none.
 func contactEnd(configured int, promises []promise, poll, fixed time.Duration) time.Time {
 	asked := majorityAsked(configured, promises)
 	if asked.IsZero() {
@@ -83,9 +91,7 @@ func contactEnd(configured int, promises []promise, poll, fixed time.Duration) t
 	}
 	window := 3 * poll
 	for _, p := range promises {
-		if p.DownAfter > 0 {
-			window = min(window, max(2*poll, p.DownAfter))
-		}
+		window = blind(p.DownAfter, window)
 	}
 	if fixed > 0 {
 		window = fixed
@@ -108,49 +114,13 @@ func majorityAsked(configured int, promises []promise) time.Time {
 	return asked[need-1]
 }
 
+// pace is the time between two polls: three of them make up a contact, also when
+// down-after is short.
+func pace(poll, downAfter time.Duration) time.Duration {
+	return max(min(poll, blind(downAfter, 3*poll)/3), fastPoll)
+}
+
 // overdue is how long after a majority was asked its next answer is late: a
-// poll takes 1.2 at most. Contact lasts two polls at least, so three quarters of
-// one remain to ask the master, which is also how late each of its answers may
-// be before replicaVouch runs out between two that are asked one after another.
-func overdue(poll time.Duration) time.Duration { return poll + poll/4 }
-
-// witnesses are the replicas of one master. Which of them there are is learnt
-// while a majority of sentinels is heard; from then on none may be missing.
-type witnesses struct {
-	known map[Address]bool
-	// atLeast is how many replicas the sentinels know of; -1 before any of
-	// them said so. One that ROLE does not list may have been promoted.
-	atLeast int
-	until   time.Time // the replicas vouch until then
-	none    bool      // there was none when a majority was heard last, and none has come since: nobody can be promoted
-}
-
-func newWitnesses() witnesses { return witnesses{known: make(map[Address]bool), atLeast: -1} }
-
-// counted takes the number of replicas that the sentinels know of.
-func (w *witnesses) counted(n int) { w.atLeast = n }
-
-// reported takes the master's own list, asked at the given time.
-func (w *witnesses) reported(asked time.Time, list []replica, contact bool) {
-	if contact {
-		clear(w.known)
-	}
-	online := make(map[Address]bool, len(list))
-	for _, r := range list {
-		w.known[r.Address] = true
-		if r.Online && r.Lag <= replicaLag {
-			online[r.Address] = true
-		}
-	}
-	nobody := w.atLeast == 0 && len(w.known) == 0
-	w.none = nobody && (w.none || contact) // a few sentinels may have forgotten them, and the master lost them
-	if w.atLeast < 0 || nobody && !w.none || len(online) < w.atLeast {
-		return
-	}
-	for a := range w.known {
-		if !online[a] {
-			return
-		}
-	}
-	w.until = asked.Add(replicaVouch)
-}
+// poll takes 1.2 of the pace at most. So more than half of the contact is left to
+// have the replicas vouch.
+func overdue(pace time.Duration) time.Duration { return pace + pace/4 }

@@ -55,8 +55,10 @@ func TestContactEnd(t *testing.T) {
 		{"a minority", 3, []promise{heard(0, 5*time.Second)}, 0, 0, true},
 		{"the older one of two makes the majority", 3, []promise{heard(0, 5*time.Second), heard(time.Second, 5*time.Second)}, 0, 2 * time.Second, false},
 		{"the oldest of three does not matter", 3, []promise{heard(0, 5*time.Second), heard(time.Hour, 5*time.Second), heard(time.Second, 5*time.Second)}, 0, 2 * time.Second, false},
-		{"short down-after, but never less than two polls", 1, []promise{heard(0, time.Second)}, 0, 2 * time.Second, false},
-		{"down-after between two and three polls", 1, []promise{heard(0, 2500*time.Millisecond)}, 0, 2500 * time.Millisecond, false},
+		{"a down-after as short as a PING period: half of it", 1, []promise{heard(0, time.Second)}, 0, 500 * time.Millisecond, false},
+		{"less than down-after by the time between two PINGs", 1, []promise{heard(0, 2500*time.Millisecond)}, 0, 1500 * time.Millisecond, false},
+		{"the shortest down-after counts", 3, []promise{heard(0, 9*time.Second), heard(0, 3*time.Second)}, 0, 2 * time.Second, false},
+		{"a down-after that no poll could keep up with", 1, []promise{heard(0, time.Millisecond)}, 0, 300 * time.Millisecond, false},
 		{"unknown down-after", 1, []promise{heard(0, 0)}, 0, 3 * time.Second, false},
 		{"fixed by the operator", 1, []promise{heard(time.Second, time.Second)}, 20 * time.Second, 19 * time.Second, false},
 	}
@@ -64,6 +66,18 @@ func TestContactEnd(t *testing.T) {
 		got := contactEnd(tt.configured, tt.promises, poll, tt.fixed)
 		if tt.none != got.IsZero() || !tt.none && !got.Equal(epoch0.Add(tt.want)) {
 			t.Errorf("%s: %v, want %v", tt.name, got.Sub(epoch0), tt.want)
+		}
+	}
+}
+
+// TestPace: three polls fit into a contact, whatever down-after is, and no group is asked more than ten times a second.
+func TestPace(t *testing.T) {
+	for _, downAfter := range []time.Duration{0, time.Millisecond, time.Second, 1500 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Hour} {
+		for _, poll := range []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second} {
+			p, contact := pace(poll, downAfter), blind(downAfter, 3*poll)
+			if p > poll || 3*p > contact || p < fastPoll {
+				t.Errorf("down-after %v, sentinel_poll %v: asked every %v, a contact lasts %v", downAfter, poll, p, contact)
+			}
 		}
 	}
 }

@@ -146,10 +146,12 @@ func (w *world) says(a Address, asked time.Time) report {
 	case !n.master:
 		return report{Verdict: verdictReplica, Cause: "it is a replica of " + n.of.String(), Asked: asked}
 	}
-	r := report{Verdict: verdictMaster, RunID: fmt.Sprintf("run %s %d", a.Host, n.runs), Asked: asked}
+	// The stream of a master is as long as the time is, and its replicas have all of it.
+	end := int64(w.now.Sub(epoch0))
+	r := report{Verdict: verdictMaster, RunID: fmt.Sprintf("run %s %d", a.Host, n.runs), Asked: asked, Offset: end, Sharp: true, Acks: true}
 	for _, o := range w.nodes {
 		if !o.dead && !o.master && o.of == a {
-			r.Replicas = append(r.Replicas, replica{Address: o.addr, Online: true})
+			r.Replicas = append(r.Replicas, replica{Address: o.addr, Online: true, Offset: end})
 		}
 	}
 	return r

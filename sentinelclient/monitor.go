@@ -39,6 +39,7 @@ type Monitor struct {
 	last       *View
 	delivered  time.Time
 	renewed    map[string]bool // groups whose times alone have changed
+	urgent     bool            // one of them has little time left in what was delivered
 	full       bool            // look at every group
 }
 
@@ -104,7 +105,7 @@ func (m *Monitor) untilNext() time.Duration {
 	now := m.now()
 	next := m.pool.next(now)
 	if len(m.renewed) > 0 {
-		next = earliest(next, m.delivered.Add(m.pool.cfg.Poll))
+		next = earliest(next, m.delivered.Add(m.rest()))
 	}
 	if next.IsZero() {
 		return time.Hour
@@ -199,7 +200,7 @@ func (m *Monitor) ask(a ask) {
 		m.io.Go(func() { runNode(ctx, a.node, a.to, n.asks, m.reports) })
 	}
 	cfg := m.pool.cfg
-	n.asks <- question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout, hasty: a.hasty}
+	n.asks <- question{credentials: cfg.Master, forbidden: cfg.Forbidden, timeout: cfg.MasterTimeout, hasty: a.hasty, acks: a.acks}
 }
 
 func (m *Monitor) hangUpAll() {
@@ -242,10 +243,11 @@ func (m *Monitor) publish() {
 			fresh[name] = v
 		case old.renewed(v):
 			m.renewed[name] = true
+			m.urgent = m.urgent || !old.LeaseUntil.IsZero() && old.LeaseUntil.Sub(now) < m.pool.cfg.Poll/2
 		}
 	}
 	clear(m.pool.touched)
-	if !changed && (len(m.renewed) == 0 || now.Sub(m.delivered) < m.pool.cfg.Poll/4) {
+	if !changed && (len(m.renewed) == 0 || now.Sub(m.delivered) < m.rest()) {
 		return
 	}
 	v := &View{Pool: m.pool.cfg.Pool, Serial: 1, Active: active, Ready: ready, Cause: cause}
@@ -264,9 +266,21 @@ func (m *Monitor) publish() {
 	maps.DeleteFunc(v.Groups, func(name string, _ GroupView) bool { return m.pool.groups[name] == nil })
 	m.full = false
 	clear(m.renewed)
+	m.urgent = false
 	m.last, m.delivered = v, now
 	m.deliver(v)
 }
+
+// rest is the time between two deliveries of nothing but times.
+func (m *Monitor) rest() time.Duration {
+	if m.urgent {
+		return urgentRest
+	}
+	return m.pool.cfg.Poll / 4
+}
+
+// urgentRest bounds what a group with a short down-after costs the others.
+const urgentRest = 50 * time.Millisecond
 
 // complainEvery is how often the same complaint is logged; maxComplaints bounds
 // what is remembered for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,15 @@ type node struct {
 	addr   Address
 	limits respconn.Limits // of its replies
 	conn   *respconn.Conn  // nil when not connected
-	runID  string          // of this connection
+	told   nodeFacts       // of this connection
+}
+
+// nodeFacts are what a node says once a connection, and of WAIT.
+type nodeFacts struct {
+	runID  string
+	modern bool // Redis 6 or later, so WAIT ends in time
+	denied bool // WAIT is not permitted
+	owed   int  // replies to WAIT that are still to come
 }
 
 // question is what a node is asked with; the configuration may change between
@@ -28,6 +37,7 @@ type question struct {
 	forbidden   []Address
 	timeout     time.Duration
 	hasty       bool // more dials beside one that hangs
+	acks        bool // a master shall ask its replicas for acknowledgements, for the next question
 }
 
 // nodeHandle is the monitor's end of a node.
@@ -110,7 +120,7 @@ func (n *node) connect(ctx context.Context, q question) (fresh bool, err error) 
 		if err != nil {
 			return false, err
 		}
-		n.conn, n.runID, fresh = conn, "", true
+		n.conn, n.told, fresh = conn, nodeFacts{}, true
 		if isSelf(conn, q.forbidden) {
 			return false, errSelf
 		}
@@ -193,7 +203,17 @@ func (n *node) exchange(ctx context.Context, q question) (report, error) {
 	if fresh {
 		err = errors.Join(err, n.conn.Send("INFO", "server"))
 	}
+	owed, acks := n.told.owed, q.acks && n.told.modern && !n.told.denied
+	for range acksAsked {
+		if acks {
+			err = errors.Join(err, n.conn.Send("WAIT", "2147483647", "1")) // more replicas than there are, for 1 ms
+			n.told.owed++
+		}
+	}
 	if err = errors.Join(err, n.conn.Flush()); err != nil {
+		return report{}, err
+	}
+	if err = n.collect(owed); err != nil {
 		return report{}, err
 	}
 	var replies [4]respconn.Value // PING ROLE INFO INFO
@@ -219,14 +239,38 @@ func (n *node) exchange(ctx context.Context, q question) (report, error) {
 		}
 	}
 	if text, ok := replies[3].Text(); ok {
-		n.runID = infoFields(text)["run_id"]
+		n.told.takes(infoFields(text))
 	}
 	r := judge(replies[0], replies[1], replies[2])
-	r.RunID = n.runID
+	r.RunID, r.Sharp, r.Acks = n.told.runID, n.told.modern && !n.told.denied, acks
 	if r.Verdict == verdictAuth {
 		n.close() // the next one logs in anew
 	}
 	return r, nil
+}
+
+// acksAsked is how often replicas are asked for an acknowledgement each time: the first
+// one covers what the master has told, the second one something that came after.
+const acksAsked = 2
+
+func (f *nodeFacts) takes(server map[string]string) {
+	f.runID = server["run_id"]
+	major, _, _ := strings.Cut(server["redis_version"], ".")
+	n, err := strconv.Atoi(major)
+	f.modern = err == nil && n >= 6
+}
+
+// collect reads replies to WAIT of the last time: nobody waited for them then.
+func (n *node) collect(owed int) error {
+	for range owed {
+		v, err := n.conn.Receive()
+		if err != nil {
+			return err
+		}
+		n.told.owed--
+		n.told.denied = n.told.denied || v.Code() == "NOPERM"
+	}
+	return nil
 }
 
 // closer ends the reads and writes of a connection.
@@ -280,7 +324,7 @@ func judge(ping, role, info respconn.Value) report {
 	}
 	r := report{Verdict: verdictMaster, Replicas: told.Replicas}
 	if infoOK && replication.Name == "master" {
-		r.Replicas = replication.Replicas
+		r.Replicas, r.Offset = replication.Replicas, replication.Offset
 	}
 	return r
 }

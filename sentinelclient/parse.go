@@ -249,6 +249,7 @@ type replica struct {
 	Address Address
 	Online  bool
 	Lag     time.Duration // since its last acknowledgement, whole seconds
+	Offset  int64         // of the stream that it has acknowledged
 }
 
 // role is what a node says of itself.
@@ -257,6 +258,7 @@ type role struct {
 	Of       Address // the master of a slave
 	Link     string  // a slave's link to it: connected, sync, ...
 	Replicas []replica
+	Offset   int64 // the end of a master's replication stream, from INFO
 }
 
 // parseRole reads the reply of ROLE:
@@ -318,6 +320,9 @@ func parseReplication(text string) (role, error) {
 		r.Of, _ = newAddress(fields["master_host"], fields["master_port"])
 		r.Link = clip(fields["master_link_status"])
 	case "master":
+		if n, err := strconv.ParseInt(fields["master_repl_offset"], 10, 64); err == nil {
+			r.Offset = n
+		}
 		for i := range 1024 {
 			line, ok := fields["slave"+strconv.Itoa(i)]
 			if !ok {
@@ -338,6 +343,10 @@ func parseReplication(text string) (role, error) {
 				case "lag":
 					if n, err := strconv.ParseUint(value, 10, 16); err == nil {
 						p.Lag = time.Duration(n) * time.Second
+					}
+				case "offset":
+					if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+						p.Offset = n
 					}
 				}
 			}

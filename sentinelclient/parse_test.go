@@ -116,10 +116,10 @@ func TestParseRole(t *testing.T) {
 }
 
 func TestParseReplication(t *testing.T) {
-	text := "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n" +
+	text := "# Replication\r\nrole:master\r\nconnected_slaves:2\r\nmaster_repl_offset:9007199254740993\r\n" +
 		"slave0:ip=10.0.0.2,port=7002,state=online,offset=5,lag=1\r\nslave1:ip=fe80::3,port=7003,state=wait_bgsave,offset=0,lag=0\r\n"
 	got, err := parseReplication(text)
-	want := role{Name: "master", Replicas: []replica{{Address{"10.0.0.2", 7002}, true, time.Second}, {Address{"fe80::3", 7003}, false, 0}}}
+	want := role{Name: "master", Offset: 9007199254740993, Replicas: []replica{{Address{"10.0.0.2", 7002}, true, time.Second, 5}, {Address{"fe80::3", 7003}, false, 0, 0}}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}

@@ -40,6 +40,9 @@ type report struct {
 	Cause    string // of any other verdict than master
 	RunID    string // "" if it was not asked or not permitted
 	Replicas []replica
+	Offset   int64 // the end of its replication stream, if it is a master
+	Sharp    bool  // it can be made to ask its replicas for acknowledgements
+	Acks     bool  // it was, after this answer
 	Asked    time.Time
 }
 
@@ -109,15 +112,35 @@ func (g *group) drop(p *peer) *peer {
 // sentinels are late: one answer that is late, or tells of an acknowledgement
 // that is, must not end the authority. There is one question on its way at most.
 func (g *group) due(p *peer) time.Time {
-	if p != g.control || p.verdict != verdictMaster || g.cfg.Lease != LeaseAuto || g.pinned {
+	if !g.mayVouch(p) {
 		return p.nextAsk
 	}
-	soon := p.lastAsk.Add(vouchInterval)
-	if weak := g.ballot.weakens(g.cfg.single(), g.cfg.Poll); soon.Before(weak) {
+	soon := p.lastAsk.Add(g.vouchEvery())
+	if weak := g.ballot.weakens(g.cfg.single(), g.pace()); soon.Before(weak) {
 		soon = weak
 	}
 	return earliest(p.nextAsk, soon)
 }
+
+// mayVouch: p is the master whose replicas vouch for it when the sentinels do not.
+func (g *group) mayVouch(p *peer) bool {
+	return p == g.control && p.verdict == verdictMaster && g.cfg.Lease == LeaseAuto && !g.pinned
+}
+
+// wantsAcks: the replicas have to vouch now, or may have to before the next question.
+func (g *group) wantsAcks(now time.Time) bool {
+	return !now.Before(g.ballot.weakens(g.cfg.single(), g.pace()).Add(-2 * g.vouchEvery()))
+}
+
+// vouchEvery is how often a master is asked while its replicas vouch: several times
+// while a proof counts, for one may come late.
+func (g *group) vouchEvery() time.Duration { return min(vouchInterval, g.window()/4) }
+
+// window is for how long a proof that the replicas are its own counts.
+func (g *group) window() time.Duration { return blind(g.ballot.downAfter, replicaVouch) }
+
+// pace is how often the sentinels are asked while nothing is wrong.
+func (g *group) pace() time.Duration { return pace(g.cfg.Poll, g.ballot.downAfter) }
 
 // askPeer asks a node when that is due. One that can be no master is not even
 // dialed.
@@ -134,7 +157,7 @@ func (g *group) askPeer(now time.Time, p *peer) {
 		}
 	}
 	p.asking, p.again, p.lastAsk = true, false, now
-	g.out.add(ask{node: p.id, group: g.name, to: p.addr, hasty: p == g.control || p == g.probe})
+	g.out.add(ask{node: p.id, group: g.name, to: p.addr, hasty: p == g.control || p == g.probe, acks: g.mayVouch(p) && g.wantsAcks(now)})
 }
 
 func (g *group) onReport(now time.Time, id nodeID, r report) {
@@ -235,5 +258,5 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 func (g *group) witness(now time.Time, r report) {
 	g.witnesses.counted(g.ballot.mostReplicas())
 	contact := now.Before(g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, 0))
-	g.witnesses.reported(r.Asked, r.Replicas, contact)
+	g.witnesses.reported(r, g.window(), contact)
 }

@@ -1,7 +1,10 @@
 package failover
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +75,63 @@ func TestFault30MinorityPartition(t *testing.T) {
 	l.Progress(100)
 	for _, r := range l.Finish(map[string]*harness.Redis{"g1": replica}) {
 		sound(t, r, r.Failed())
+	}
+}
+
+// TestMinorityPartitionIsQuick cuts the proxy, the old master and one sentinel off from the replica and the others, with the
+// shortest down-after that there should be: what the proxy sends when the others may have found the master down is not served.
+func TestMinorityPartitionIsQuick(t *testing.T) {
+	t.Parallel()
+	const downAfter = time.Second
+	s := newStage(t, []string{"g1"})
+	old := s.servers["g1"]
+	link := harness.StartFault(t, old.Addr())
+	replica := harness.StartRedis(t, harness.RedisOptions{})
+	_, port, _ := net.SplitHostPort(link.Addr())
+	replica.Must("REPLICAOF", "127.0.0.1", port)
+	cut := []*harness.FaultProxy{link}
+	var sentinels []string
+	for i, fake := range s.fakes {
+		fake.Name("g1", "127.0.0.1", old.Port, 1, replica.Addr())
+		fake.DownAfter(downAfter)
+		front := harness.StartFault(t, fake.Addr())
+		sentinels = append(sentinels, front.Addr())
+		if i > 0 {
+			cut = append(cut, front)
+		}
+	}
+	s.open(sentinels, "hold: { timeout: 500ms }")
+	s.proxy.WaitMaster("cache", "g1", old.Addr())
+	s.proxy.WaitWatching("cache")
+	harness.Eventually(t, harness.Patience, "the replica is online", func() error {
+		if !strings.Contains(old.Must("INFO", "replication").Str, "state=online") {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	conn := dial(t, s.addr())
+	want(t, conn, "OK", "SET", "before", "1")
+
+	began := time.Now()
+	for _, f := range cut {
+		f.Blackhole()
+	}
+	var served time.Duration
+	harness.Eventually(t, harness.Patience, "a write is refused", func() error {
+		sent := time.Since(began)
+		r, err := conn.Do("SET", "key", sent.String())
+		if err == nil && r.Err() != nil {
+			return nil
+		}
+		served = sent
+		return errors.Join(err, fmt.Errorf("%v after the cut: %s", sent, r.Text()))
+	})
+	t.Logf("the last write that was served was sent %v after the cut", served)
+	if served >= downAfter {
+		t.Errorf("a write of %v after the cut was served, with down-after %v", served, downAfter)
+	}
+	if row := s.row("g1"); row["authority"] != "lost" {
+		t.Errorf("authority %s, want lost", row["authority"])
 	}
 }
 

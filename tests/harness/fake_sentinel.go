@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // FakeSentinel is a sentinel that says what a test wants it to say. It answers what a client of Sentinel asks, in RESP2
@@ -21,6 +22,7 @@ type FakeSentinel struct {
 
 	mu      sync.Mutex
 	masters map[string]fakeMaster
+	down    time.Duration
 	answer  func(args []string) (reply string, ok bool)
 	peers   int
 	open    map[*fakeSession]bool
@@ -48,7 +50,7 @@ func StartFakeSentinel(t testing.TB, peers int) *FakeSentinel {
 	t.Helper()
 	l := listen(t)
 	s := &FakeSentinel{
-		listener: l, id: newSentinelPlan(t, "").id, masters: map[string]fakeMaster{}, peers: peers,
+		listener: l, id: newSentinelPlan(t, "").id, masters: map[string]fakeMaster{}, down: 5 * time.Second, peers: peers,
 		open: map[*fakeSession]bool{}, asked: map[string]int{},
 	}
 	s.wg.Go(s.accept)
@@ -64,6 +66,13 @@ func (s *FakeSentinel) Name(group, host string, port, epoch int, replicas ...str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.masters[group] = fakeMaster{host: host, port: port, epoch: epoch, replicas: replicas}
+}
+
+// DownAfter is what it says of every group, instead of 5 s.
+func (s *FakeSentinel) DownAfter(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = d
 }
 
 // Answer sets a function that is asked first: a reply as bytes, or false for the usual one. An empty reply with true
@@ -254,7 +263,7 @@ func (s *FakeSentinel) reply(c *fakeSession, name string, args []string) string 
 	}
 	s.mu.Lock()
 	m, known := s.masters[args[2]]
-	peers := s.peers
+	peers, down := s.peers, s.down
 	s.mu.Unlock()
 	if !known {
 		if name == "sentinel get-master-addr-by-name" {
@@ -270,7 +279,7 @@ func (s *FakeSentinel) reply(c *fakeSession, name string, args []string) string 
 		return Encode(m.host, strconv.Itoa(m.port))
 	case "sentinel master":
 		return Encode("name", args[2], "ip", m.host, "port", strconv.Itoa(m.port), "flags", "master", "last-ok-ping-reply", "1",
-			"down-after-milliseconds", "5000", "config-epoch", strconv.Itoa(m.epoch), "num-slaves", strconv.Itoa(len(m.replicas)),
+			"down-after-milliseconds", strconv.FormatInt(down.Milliseconds(), 10), "config-epoch", strconv.Itoa(m.epoch), "num-slaves", strconv.Itoa(len(m.replicas)),
 			"num-other-sentinels", strconv.Itoa(peers), "quorum", "2")
 	case "sentinel replicas", "sentinel slaves":
 		var b strings.Builder
