@@ -62,11 +62,11 @@ func TestBlockingOverGroups(t *testing.T) {
 // TestBlockedLongerThanTimeout blocks for longer than any other request may take.
 func TestBlockedLongerThanTimeout(t *testing.T) {
 	t.Parallel()
-	s := startSessions(t, 1, "timeout: 500ms")
+	s := startSessions(t, 1, "timeout: 1500ms")
 	key := s.keys["g1"][0]
 	for _, c := range []struct{ hello, raw string }{{"2", "*-1\r\n"}, {"3", "_\r\n"}} {
 		conn := s.dial(c.hello)
-		r, err := conn.Do("BLPOP", key, "1.6")
+		r, err := conn.Do("BLPOP", key, "4")
 		if err != nil || string(r.Raw) != c.raw {
 			t.Errorf("RESP%s: BLPOP of nothing: %q, %v; want %q", c.hello, r.Raw, err, c.raw)
 		}

@@ -41,8 +41,8 @@ GET {d}none
 MSETNX {d}n1 1 {d}n2 2
 MGET {d}n1 {d}none {d}n2
 SETEX {d}e 100 v
-TTL {d}e
 PERSIST {d}e
+TTL {d}e
 TYPE {d}s
 EXISTS {d}s {d}s {d}none
 GETDEL {d}n1

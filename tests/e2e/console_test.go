@@ -61,7 +61,7 @@ func TestConsole(t *testing.T) {
 func TestPasswords(t *testing.T) {
 	t.Parallel()
 	const master, sentinel, client, operator = "m4ster-secret", "s3ntinel-secret", "cl1ent-secret", "0perator-secret"
-	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}, Password: master, SentinelPassword: sentinel})
+	f := fleet(t, harness.FleetOptions{Groups: []string{"g1"}, Password: master, SentinelPassword: sentinel})
 	c := harness.NewConfig(t)
 	addr := c.SentinelPool("cache", f, fmt.Sprintf("password: %q", client))
 	p := harness.StartProxy(t, c)
@@ -77,6 +77,7 @@ func TestPasswords(t *testing.T) {
 	}
 	want(t, other, "value-secret", "GET", "a")
 
+	want(t, conn, "1", "WAIT", "1", "0")
 	old := f.Group("g1").Master
 	f.Failover("g1")
 	p.WaitMaster("cache", "g1", f.WaitMaster("g1", old).Addr())

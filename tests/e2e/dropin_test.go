@@ -78,10 +78,10 @@ func TestDropIn(t *testing.T) {
 // TestImportFormer imports the file of the predecessor, with groups and sentinels.
 func TestImportFormer(t *testing.T) {
 	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{})
+	f := fleet(t, harness.FleetOptions{})
 	listen := harness.Address(t)
 	file := filepath.Join(t.TempDir(), "nutcracker.yml")
-	text := fmt.Sprintf("alpha:\n  listen: %s\n  hash: murmur\n  hash_tag: \"{}\"\n  distribution: ketama\n  timeout: 400\n"+
+	text := fmt.Sprintf("alpha:\n  listen: %s\n  hash: murmur\n  hash_tag: \"{}\"\n  distribution: ketama\n  timeout: 20000\n"+
 		"  sentinel_heartbeat: 2000\n  groups:\n   - g1\n   - g2\n  sentinels:\n", listen)
 	for i, s := range f.SentinelAddrs() {
 		text += fmt.Sprintf("   - %s sentinel%d\n", s, i)

@@ -9,7 +9,7 @@ import (
 // TestHostileManagers gives a pool to each kind of false manager, which is asked first, beside a real one.
 func TestHostileManagers(t *testing.T) {
 	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}})
+	f := fleet(t, harness.FleetOptions{Groups: []string{"g1"}})
 	m := harness.StartManager(t, map[string]harness.Cluster{"c": {Version: 1, Groups: f.GroupNames(), Sentinels: f.SentinelAddrs()}})
 	c := harness.NewConfig(t)
 	var pools []string

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"respgate/tests/harness"
 )
@@ -12,13 +13,29 @@ func TestMain(m *testing.M) { harness.Main(m) }
 
 // What most tests say.
 var (
-	stack      = harness.StartStack
 	dial       = harness.Open
 	want       = harness.Want
 	wantPrefix = harness.WantPrefix
 	clean      = harness.Untouched
 	mebibytes  = harness.Mebibytes
 )
+
+// fleet starts servers and sentinels that fail nobody over but by hand, unless the options say otherwise: a busy machine is silent for
+// longer than a server may be.
+func fleet(t *testing.T, o harness.FleetOptions) *harness.Fleet {
+	t.Helper()
+	if o.DownAfter == 0 {
+		o.DownAfter = 10 * time.Minute
+	}
+	return harness.StartFleet(t, o)
+}
+
+// stack is a fleet with a proxy over it: see harness.StartStack.
+func stack(t *testing.T, o harness.FleetOptions, lines ...string) (*harness.Fleet, *harness.Proxy) {
+	t.Helper()
+	f := fleet(t, o)
+	return f, harness.StartProxyOver(t, f, lines...)
+}
 
 // keysIn finds n keys for each group of a pool, without a hash tag, all with the prefix.
 func keysIn(t *testing.T, p *harness.Proxy, pool, prefix string, n int) map[string][]string {

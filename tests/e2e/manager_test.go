@@ -13,7 +13,7 @@ import (
 // sentinels go away for good.
 func TestFromManagerToRequest(t *testing.T) {
 	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{})
+	f := fleet(t, harness.FleetOptions{})
 	m := harness.StartManager(t, map[string]harness.Cluster{
 		"sessions": {Version: 1, Groups: f.GroupNames(), Sentinels: f.SentinelAddrs()},
 	})
@@ -98,7 +98,7 @@ func waitVersion(t *testing.T, p *harness.Proxy, pool, version string) {
 // TestSecondManager kills the manager in use: the other one is heard.
 func TestSecondManager(t *testing.T) {
 	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{Groups: []string{"g1"}})
+	f := fleet(t, harness.FleetOptions{Groups: []string{"g1"}})
 	clusters := func(v uint64, groups ...string) map[string]harness.Cluster {
 		return map[string]harness.Cluster{"sessions": {Version: v, Groups: groups, Sentinels: f.SentinelAddrs()}}
 	}

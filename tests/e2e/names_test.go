@@ -24,7 +24,7 @@ func TestIPv6(t *testing.T) {
 func called(t *testing.T, o harness.FleetOptions) {
 	t.Helper()
 	o.Groups = []string{"g1"}
-	f := harness.StartFleet(t, o)
+	f := fleet(t, o)
 	c := harness.NewConfig(t)
 	// Sentinels too are found by that name.
 	var sentinels []string
@@ -38,6 +38,7 @@ func called(t *testing.T, o harness.FleetOptions) {
 	p.WaitWatching("cache")
 	conn := dial(t, addr)
 	want(t, conn, "OK", "SET", "a", "1")
+	want(t, conn, "1", "WAIT", "1", "0")
 	f.Failover("g1")
 	p.WaitMaster("cache", "g1", f.Called(f.WaitMaster("g1", old)))
 	want(t, conn, "1", "GET", "a")
@@ -46,7 +47,7 @@ func called(t *testing.T, o harness.FleetOptions) {
 // TestUsers gives the proxy ACL users of its own on servers and sentinels; the default user may not write, nor subscribe.
 func TestUsers(t *testing.T) {
 	t.Parallel()
-	f := harness.StartFleet(t, harness.FleetOptions{
+	f := fleet(t, harness.FleetOptions{
 		Groups:         []string{"g1"},
 		RedisConfig:    []string{"user default on nopass ~* &* +@all -set", "user proxy on >m4ster ~* &* +@all"},
 		SentinelConfig: []string{"user default on nopass &* +@all -psubscribe", "user watcher on >w4tcher resetchannels allchannels +psubscribe +ping +role +hello +info +client +sentinel"},

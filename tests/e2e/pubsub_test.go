@@ -221,6 +221,7 @@ func TestSubscribersFollowMaster(t *testing.T) {
 	channel := keysIn(t, p, "cache", "s", 1)["g1"][0]
 	two, three, other := dial(t, addr), dial(t, addr), dial(t, addr)
 	want(t, three, "OK", "SET", channel, "1")
+	want(t, three, "1", "WAIT", "1", "0")
 	if _, err := three.Do("HELLO", "3"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // TestLateMulti: a MULTI that the server answers after the pool's time-out is not left to the next client.
 func TestLateMulti(t *testing.T) {
 	t.Parallel()
-	s := startSessions(t, 1, "timeout: 500ms")
+	s := startSessions(t, 1, "timeout: 2s")
 	a := s.dial("")
 	want(t, a, "(nil)", "BLPOP", "none", "0.01") // a link that can be had again
 	want(t, a, "OK", "MULTI")
@@ -148,7 +148,7 @@ func TestPipelineBehindBlocking(t *testing.T) {
 // TestUnsubscribeFromFrozenServer: UNSUBSCRIBE never fails.
 func TestUnsubscribeFromFrozenServer(t *testing.T) {
 	t.Parallel()
-	s := startSessions(t, 1, "timeout: 300ms", "hold: { timeout: 300ms }")
+	s := startSessions(t, 1, "timeout: 2s", "hold: { timeout: 2s }")
 	c := s.dial("")
 	want(t, c, "[subscribe q 1]", "SUBSCRIBE", "q")
 	s.servers["g1"].Freeze()

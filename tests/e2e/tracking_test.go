@@ -157,6 +157,7 @@ func TestTrackingFollowsMaster(t *testing.T) {
 	want(t, c, "OK", "CLIENT", "TRACKING", "ON")
 	want(t, other, "OK", "SET", key, "1")
 	want(t, c, "1", "GET", key)
+	want(t, other, "1", "WAIT", "1", "0")
 	old := f.Group("g1").Master
 	f.Failover("g1")
 	fresh := f.WaitMaster("g1", old)

@@ -120,10 +120,10 @@ func (g *Group) replicated() error {
 	return nil
 }
 
-// WaitSettled waits until every sentinel knows the others and every replica.
+// WaitSettled waits until every sentinel knows the others and every replica, a sentinel that is tilted too.
 func (f *Fleet) WaitSettled() {
 	f.t.Helper()
-	Eventually(f.t, 2*Patience, "the sentinels know each other and every replica", f.Settled)
+	Eventually(f.t, 4*Patience, "the sentinels know each other and every replica", f.Settled)
 }
 
 // Settled says what is missing for that.

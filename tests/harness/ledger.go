@@ -446,7 +446,7 @@ func (w *worker) audit(m *Redis, r *GroupReport) {
 
 func (r *Redis) must(w *worker, args ...string) Reply {
 	w.ledger.t.Helper()
-	reply, err := r.Ask(args...)
+	reply, err := r.ask(Patience, args...)
 	if err != nil {
 		w.ledger.t.Fatalf("read back from %s: %s: %v", r.Name, args[0], err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -47,24 +46,10 @@ func start(t testing.TB, name string, argv ...string) *Process {
 			}
 		}
 		if t.Failed() {
-			p.printLog(t)
+			ShowLog(t, p.Name, p.Log())
 		}
 	})
 	return p
-}
-
-// printLog shows the end of the log, or, with RESPGATE_TEST_LOGS=dir, writes all of it into a file there.
-func (p *Process) printLog(t testing.TB) {
-	dir := os.Getenv("RESPGATE_TEST_LOGS")
-	if dir == "" {
-		t.Logf("---- log of %s\n%s", p.Name, p.log.tail(60))
-		return
-	}
-	file := filepath.Join(dir, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()+"-"+p.Name)+".log")
-	if err := os.WriteFile(file, []byte(p.Log()), 0o600); err != nil {
-		t.Log(err)
-	}
-	t.Logf("log of %s: %s", p.Name, file)
 }
 
 func (p *Process) run() error {
@@ -225,13 +210,7 @@ func (j *journal) String() string {
 	return string(j.buf)
 }
 
-func (j *journal) tail(lines int) string {
-	all := strings.Split(strings.TrimRight(j.String(), "\n"), "\n")
-	if len(all) > lines {
-		all = append([]string{fmt.Sprintf("... %d lines before", len(all)-lines)}, all[len(all)-lines:]...)
-	}
-	return strings.Join(all, "\n")
-}
+func (j *journal) tail(lines int) string { return tail(j.String(), lines) }
 
 // spawner starts all children from one thread that lives as long as the test process. On Linux a child asks for a
 // signal at the death of its parent, and the parent is the thread that forked it: any other thread may end sooner.

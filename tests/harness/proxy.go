@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Proxy is a running bin/respgate.
@@ -89,7 +88,12 @@ func (p *Proxy) Restart() {
 // Admin sends one command to the admin port.
 func (p *Proxy) Admin(args ...string) Reply {
 	p.t.Helper()
-	r, err := Ask(p.Config.Admin, args...)
+	c, err := Dial(p.Config.Admin)
+	if err != nil {
+		p.t.Fatalf("admin port: %v", err)
+	}
+	defer c.Close()
+	r, err := c.Do(args...)
 	if err != nil {
 		p.t.Fatalf("admin %s: %v", strings.Join(args, " "), err)
 	}
@@ -245,7 +249,7 @@ func (p *Proxy) WaitLog(text string) {
 
 // HTTP gets a path of the metrics port.
 func (p *Proxy) HTTP(path string) (status int, body string, err error) {
-	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + p.Config.Metrics + path)
 	if err != nil {
 		return 0, "", err

@@ -106,14 +106,16 @@ func (r *Redis) Restart() {
 // Addr is the server's host:port.
 func (r *Redis) Addr() string { return Loopback(r.Port) }
 
-// Ask sends one request on a connection of its own; an error reply is an error.
-func (r *Redis) Ask(args ...string) (Reply, error) {
+// Ask sends one request on a connection of its own; an error reply is an error. A frozen server accepts and is silent: callers poll.
+func (r *Redis) Ask(args ...string) (Reply, error) { return r.ask(5*time.Second, args...) }
+
+func (r *Redis) ask(within time.Duration, args ...string) (Reply, error) {
 	c, err := Dial(r.Addr())
 	if err != nil {
 		return Reply{}, err
 	}
 	defer c.Close()
-	c.Timeout = 5 * time.Second // a frozen server accepts and is silent; callers poll
+	c.Timeout = within
 	if r.Password != "" {
 		if reply, err := c.Do("AUTH", r.Password); err != nil || reply.Err() != nil {
 			return reply, errors.Join(err, reply.Err())
@@ -129,7 +131,7 @@ func (r *Redis) Ask(args ...string) (Reply, error) {
 // Must is Ask for a request that has to succeed.
 func (r *Redis) Must(args ...string) Reply {
 	r.t.Helper()
-	reply, err := r.Ask(args...)
+	reply, err := r.ask(Patience, args...)
 	if err != nil {
 		r.t.Fatalf("%s: %s: %v", r.Name, args[0], err)
 	}
