@@ -44,6 +44,8 @@ func (c *client) localRest(cmd *command.Command, frame []byte, args []resp.Span)
 	switch family, sub, _ := strings.Cut(cmd.Name, "|"); {
 	case family == "client":
 		c.clientCommand(cmd, sub, frame, args)
+	case (family == "readonly" || family == "readwrite") && c.pool.valkey8():
+		c.respond(okReply) // there it is also for those who can be redirected without a cluster; a pool needs it for nothing
 	case family == "cluster", family == "readonly", family == "readwrite":
 		c.replyError("ERR This instance has cluster support disabled")
 	default:

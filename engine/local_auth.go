@@ -97,7 +97,7 @@ func (c *client) hello(frame []byte, args []resp.Span) {
 		return
 	}
 	if c.session != nil && len(c.session.lanes) > 0 && proto3 != c.proto3 {
-		c.replyError("ERR respgate: HELLO cannot change the protocol of a client that has WATCHed keys or CLIENT TRACKING: end that first, or begin with HELLO")
+		c.replyError("ERR respgate: HELLO cannot change the protocol of a client that has WATCHed keys, CLIENT TRACKING or NO-TOUCH: end that first, or begin with HELLO")
 		return
 	}
 	c.authed = true

@@ -56,7 +56,7 @@ type group struct {
 	restoredSubs int
 	version      string // redis_version of its master
 	valkey       string // valkey_version of its master; "" of Redis
-	verified     int64 // when a link's ROLE said master, ns of the loop's clock
+	verified     int64  // when a link's ROLE said master, ns of the loop's clock
 
 	requests, answered, retried, unknown, late, timeouts uint64
 }

@@ -341,19 +341,21 @@ func TestTransactionRejected(t *testing.T) {
 	})
 }
 
-// TestNestedTransaction: what a MULTI or WATCH within one does to it is what the servers would do.
-func TestNestedTransaction(t *testing.T) {
+// TestLikeValkey: what a MULTI or WATCH within a transaction does to it, and READONLY, is what the servers would do.
+func TestLikeValkey(t *testing.T) {
 	each(t, func(t *testing.T, v variant) {
 		const queued = "+QUEUED\r\n"
-		for _, c := range []struct{ version, multi, watch, exec string }{
-			{"7.2.4", "-ERR MULTI calls can not be nested\r\n", "-ERR WATCH inside MULTI is not allowed\r\n", "*1\r\n+OK\r\n"},
-			{"7.2.4\r\nvalkey_version:7.2.7", "-ERR MULTI calls can not be nested\r\n", "-ERR WATCH inside MULTI is not allowed\r\n", "*1\r\n+OK\r\n"},
-			{"7.2.4\r\nvalkey_version:8.0.1", "-ERR Command not allowed inside a transaction\r\n", "-ERR Command not allowed inside a transaction\r\n", execAbort},
+		const noCluster = "-ERR This instance has cluster support disabled\r\n"
+		for _, c := range []struct{ version, readonly, multi, watch, exec string }{
+			{"7.2.4", noCluster, "-ERR MULTI calls can not be nested\r\n", "-ERR WATCH inside MULTI is not allowed\r\n", "*1\r\n+OK\r\n"},
+			{"7.2.4\r\nvalkey_version:7.2.7", noCluster, "-ERR MULTI calls can not be nested\r\n", "-ERR WATCH inside MULTI is not allowed\r\n", "*1\r\n+OK\r\n"},
+			{"7.2.4\r\nvalkey_version:8.0.1", "+OK\r\n", "-ERR Command not allowed inside a transaction\r\n", "-ERR Command not allowed inside a transaction\r\n", execAbort},
 		} {
 			r, servers := newSessionRig(t, v, 1, nil)
 			servers[0].change(func() { servers[0].version = c.version })
 			a := r.dial()
 			a.do("$-1\r\n", "GET", "k")
+			a.do(c.readonly, "READONLY")
 			for _, refused := range []struct{ request, reply string }{{req("MULTI"), c.multi}, {req("WATCH", "k"), c.watch}} {
 				a.send(req("MULTI") + req("SET", "k", "1") + refused.request + req("EXEC"))
 				a.want("+OK\r\n" + queued + refused.reply + c.exec)

@@ -306,7 +306,8 @@ func cursors(x *exchange) bool {
 	if a.elems[0].text != "0" || b.elems[0].text != "0" || x.args[min(2, len(x.args)-1)] != "0" && x.args[1] != "0" {
 		return a.elems[1].kind == b.elems[1].kind
 	}
-	pairs := x.name == "hscan" || x.name == "zscan"
+	keysOnly := slices.ContainsFunc(x.args, func(a string) bool { return strings.EqualFold(a, "novalues") }) // HSCAN's since 7.4
+	pairs := x.name == "hscan" && !keysOnly || x.name == "zscan"
 	return ordered(&a.elems[1], pairs) == ordered(&b.elems[1], pairs)
 }
 
