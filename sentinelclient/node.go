@@ -139,9 +139,10 @@ func (n *node) dial(ctx context.Context, hasty bool) (*respconn.Conn, error) {
 		err  error
 	}
 	outcomes := make(chan outcome)
+	address, limits := n.addr.String(), n.limits // a dial may begin when its time is over and the node is another one
 	begin := func() {
 		go func() {
-			conn, err := respconn.Dial(ctx, "tcp", n.addr.String(), n.limits)
+			conn, err := respconn.Dial(ctx, "tcp", address, limits)
 			select {
 			case outcomes <- outcome{conn, err}:
 			case <-ctx.Done():
