@@ -82,7 +82,7 @@ func (c *client) infoReplication(b *bytes.Buffer) {
 	b.WriteString("role:master\r\nconnected_slaves:0\r\n")
 }
 
-// oldestVersion is what the proxy says before any server has told its version: the oldest it is tested with.
+// oldestVersion is what the proxy says before any server has told its version: the one its own words are of.
 const oldestVersion = "7.0.15"
 
 // version is the lowest redis_version of the pool's masters: what every one of them can do.

@@ -47,7 +47,7 @@ func TestGoClients(t *testing.T) {
 	if *only != "" || slices.ContainsFunc(reports, func(r report) bool { return r.version == "" }) {
 		return // not all of them have run
 	}
-	on := "| pass on Redis " + serverVersion(t) + " |"
+	on := "| pass on Redis " + harness.ServerVersion(t) + " |"
 	page.Section(t, "go-suites", render(all, reports, on), on)
 }
 
@@ -167,12 +167,4 @@ func startPool(t *testing.T, kind string) int {
 	addr := c.ServersPool("suite", servers, "hash_tag: \"{}\"", "timeout: 10s") // a suite runs a script for as long as Redis lets it hold up everybody, 5 s
 	harness.StartProxy(t, c).WaitUp("suite")
 	return port(addr)
-}
-
-func serverVersion(t *testing.T) string {
-	t.Helper()
-	r := harness.Run(t, "redis-server", "--version")
-	_, rest, _ := strings.Cut(r.Stdout, "v=")
-	version, _, _ := strings.Cut(rest, " ")
-	return version
 }
