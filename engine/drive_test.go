@@ -105,8 +105,8 @@ func (d *driven) client() int {
 	return fds[0]
 }
 
-// step is one iteration, as loop.run has it, that waits for nothing.
-func (d *driven) step() {
+// turn is one iteration, as loop.run has it, that waits for nothing.
+func (d *driven) turn() {
 	l := d.l
 	n, err := l.poll.Wait(l.events[:], 0)
 	if err != nil {
@@ -114,6 +114,11 @@ func (d *driven) step() {
 	}
 	l.now = d.e.clock()
 	l.act(n)
+}
+
+// step is a turn, and what the servers do then.
+func (d *driven) step() {
+	d.turn()
 	for _, s := range d.servers {
 		s.serve()
 	}

@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"respgate/engine/topology"
 )
@@ -72,4 +75,63 @@ func TestStoppedBeforeWriting(t *testing.T) {
 	if k.written != written || s.pending.count != 1 {
 		t.Errorf("%d bytes were written, %d requests wait", k.written-written, s.pending.count)
 	}
+}
+
+// TestLapseKeepsReplies: when nobody vouches for a master any more, what was written before is still answered, and what was
+// not follows on the same link.
+func TestLapseKeepsReplies(t *testing.T) {
+	d := newDriven(t, 1, nil)
+	keys, fd := d.keys(1), d.client()
+	d.round(fd, []byte(req("GET", keys[0])), len(bulk(string(d.value))))
+	g := d.l.pools["p"].groups[0]
+	s := g.servers[0]
+	k := s.links[0]
+	if _, err := unix.Write(fd, []byte(req("PUBLISH", "c", "1"))); err != nil {
+		t.Fatal(err)
+	}
+	d.turn()
+	if k.inflight.count != 1 || k.written != k.queued {
+		t.Fatalf("%d requests are in flight, %d bytes are not written", k.inflight.count, k.queued-k.written)
+	}
+	r := d.l.newRequest()
+	r.internal, r.cmd, r.server, r.start = true, cmdPublish, s, d.l.now
+	r.piece = s.store.Put(&d.l.bufs, []byte(req("PUBLISH", "c", "2")))
+	k.send(r)
+	d.e.Vouch("p", "g0", time.Now().Add(-time.Millisecond))
+	d.l.now = d.e.clock()
+	d.l.flush()
+	if s.pending.count != 1 || !s.timer.Set() {
+		t.Errorf("%d requests wait, with an end: %t", s.pending.count, s.timer.Set())
+	}
+	if got := string(d.round(fd, nil, len(okReply))); got != string(okReply) {
+		t.Errorf("what was written is answered with %q", got)
+	}
+	d.e.Vouch("p", "g0", time.Now().Add(time.Hour))
+	d.turn()
+	if s.links[0] != k || k.state != linkUp || k.inflight.count != 1 || k.written != k.queued || s.pending.count != 0 || g.unknown != 0 {
+		t.Errorf("vouched for again: %d in flight, %d wait, %d in doubt", k.inflight.count, s.pending.count, g.unknown)
+	}
+}
+
+// TestLapseEndsBegun: a request that was written in part when nobody vouches for its master any more is not finished there, not even
+// when somebody does again.
+func TestLapseEndsBegun(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r, s, a, read := choked(t, v, []string{"SET", "p", strings.Repeat("x", 200<<10)}, []string{"GET", "p"})
+		r.e.Vouch("p", "g1", time.Now().Add(-time.Millisecond))
+		r.apply(change("g1", onHold)) // which takes back what has not begun
+		read()
+		if first := a.line(); first == "$10\r\n" { // the reply may be there before there is room to write
+			a.want("APPEND k x\r\n")
+		} else if first != unknownOutcome {
+			t.Errorf("reply %q", first)
+		}
+		until(t, "the others wait", func() bool { return r.stats("g1").Held == 2 })
+		if got := s.names(); strings.Contains(got, "SET") {
+			t.Errorf("the server saw %s", got)
+		}
+		r.apply(change("g1", release))
+		r.e.Vouch("p", "g1", time.Now().Add(time.Hour))
+		a.want("+OK\r\n" + bulk(strings.Repeat("x", 200<<10)))
+	})
 }

@@ -255,7 +255,7 @@ const silence = 2
 // flush writes what is queued.
 func (k *link) flush() {
 	if k.state == linkUp && k.out.Size() > 0 && k.server.group.lapsed() {
-		k.close(k.server.group.lapsedReason()) // what has not left goes back to wait
+		k.withhold()
 		return
 	}
 	for k.state != linkClosed && k.out.Size() > 0 {

@@ -3,7 +3,8 @@ package engine
 import "slices"
 
 // When a group goes on hold, or is not served any more, what waits in its links to be written does not leave for its master:
-// there may be half a mebibyte of it in each. The requests of which not a byte was written go back to those that wait.
+// there may be half a mebibyte of it in each. The requests of which not a byte was written go back to those that wait. So they
+// do when nobody vouches for the master any more.
 
 // recall takes back what has not begun to leave.
 func (s *server) recall() {
@@ -51,4 +52,19 @@ func (k *link) recall() {
 	k.arm()
 	k.watch()
 	k.settle()
+}
+
+// withhold keeps what has not left from a master that nobody vouches for. The replies to what was written may still come, so the
+// link stays for them; not if there is the rest of a request, which must not leave later without authority either.
+func (k *link) withhold() {
+	s := k.server
+	if s.lane == nil || !s.lane.feed {
+		k.recall()
+	}
+	if k.state == linkUp && k.out.Size() > 0 {
+		k.close(s.group.lapsedReason())
+	}
+	if k.state != linkClosed {
+		s.schedule()
+	}
 }
