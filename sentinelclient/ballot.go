@@ -1,6 +1,7 @@
 package sentinelclient
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -11,7 +12,7 @@ type ballot struct {
 	members []linkID // the electorate
 	voters  map[linkID]*voter
 
-	downAfter time.Duration // as last told
+	downAfter time.Duration // settled by what all of them say; 0 if nobody did
 	quorum    int
 }
 
@@ -23,7 +24,14 @@ type voter struct {
 	promised promise   // of the last answer that was no "unknown"
 	master   Address   // that the promise is about
 	replicas int       // that the sentinel counts, -1 if it never did
+	settings settings  // as last told
 	spoke    time.Time // when its last answer was asked for, whatever it said
+}
+
+// settings are what a sentinel is configured with for the group.
+type settings struct {
+	downAfter time.Duration
+	quorum    int
 }
 
 func newBallot() ballot { return ballot{voters: make(map[linkID]*voter)} }
@@ -49,8 +57,29 @@ func (b *ballot) answered(id linkID, a answer) {
 	}
 	if a.HasInfo {
 		v.replicas = a.Info.Replicas
-		b.downAfter, b.quorum = a.Info.DownAfter, a.Info.Quorum
+		v.settings = settings{downAfter: a.Info.DownAfter, quorum: a.Info.Quorum}
+		b.settle()
 	}
+}
+
+// settle finds down-after and quorum when not all say the same: the quorum is the
+// middle one, and a master is down when as many find it so. One that is configured
+// differently, or lies, changes neither.
+func (b *ballot) settle() {
+	var quorums []int
+	var downs []time.Duration
+	for _, v := range b.voters {
+		if v.settings.downAfter > 0 {
+			quorums, downs = append(quorums, v.settings.quorum), append(downs, v.settings.downAfter)
+		}
+	}
+	if len(downs) == 0 {
+		return
+	}
+	slices.Sort(quorums)
+	slices.Sort(downs)
+	b.quorum = quorums[(len(quorums)-1)/2]
+	b.downAfter = downs[min(max(b.quorum, 1), len(downs))-1]
 }
 
 // lost voids the vote; the promise and the count of replicas stay. That it was in
@@ -75,7 +104,10 @@ func (b *ballot) elect(members []linkID) {
 }
 
 // forget drops a link that is gone for good.
-func (b *ballot) forget(id linkID) { delete(b.voters, id) }
+func (b *ballot) forget(id linkID) {
+	delete(b.voters, id)
+	b.settle()
+}
 
 // counts: what the sentinel of this link says has weight.
 func (b *ballot) counts(id linkID) bool {
@@ -147,22 +179,30 @@ func (b *ballot) promisers(single bool, f func(*voter)) {
 // contact is until when a majority was heard recently enough. One in tilt is
 // heard too: it has no vote, but what it says of a switch arrives. One that names
 // another master with a newer epoch does not vouch for this one: the others may
-// not have said so yet. Once a majority does, there is contact again, and nothing
-// leaves for this one any more.
+// not have said so yet. Once a majority names the same one, there is contact again,
+// and nothing leaves for this one any more.
 func (b *ballot) contact(single bool, master Address, epoch uint64, poll, fixed time.Duration) time.Time {
-	newer := 0
+	newer := make(map[Address]int)
+	left := false
 	b.each(func(v *voter) {
 		if v.heard && !v.tilt && !v.answer.Torn && v.against(master, epoch) { // as votes are counted
-			newer++
+			newer[v.master]++
+			left = left || newer[v.master] > len(b.members)/2
 		}
 	})
 	var heard []promise
 	b.promisers(single, func(v *voter) {
-		if !v.promised.Asked.IsZero() && (newer > len(b.members)/2 || !v.against(master, epoch)) {
+		if !v.promised.Asked.IsZero() && (left || !v.against(master, epoch)) {
 			heard = append(heard, v.promised)
 		}
 	})
-	return contactEnd(len(b.members), heard, poll, fixed)
+	return contactEnd(len(b.members), heard, b.window(poll, fixed))
+}
+
+// window is for how long an answer counts as contact: three polls, unless down-after
+// is too short for that; or as long as the operator says.
+func (b *ballot) window(poll, fixed time.Duration) time.Duration {
+	return cmp.Or(fixed, blind(b.downAfter, 3*poll))
 }
 
 // against: the last answer names another master, elected later.

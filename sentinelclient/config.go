@@ -20,6 +20,7 @@ const (
 	roleInterval    = time.Second            // ROLE on the control link
 	queryWindow     = time.Second            // at most queryBurst queries of a
 	queryBurst      = 10                     // group in any window
+	pinVouch        = 3 * time.Second        // how long an answer of a pinned master counts
 	failoverBound   = 5 * time.Second        // an unfinished failover is forgotten
 	olderHold       = 3 * time.Second        // an address that is not newer must stay this long: a hello takes 2 s
 	refusedFor      = 5 * time.Second        // a refused candidate gives way to an equal one

@@ -89,6 +89,11 @@ func count(configured, silent int, votes []vote) tally {
 	return t
 }
 
+// backs: a majority names the address.
+func (t tally) backs(a Address) bool {
+	return slices.ContainsFunc(t.Candidates, func(c candidate) bool { return c.Backed && c.Address == a })
+}
+
 // newer is how many votes have a higher epoch than e.
 func newer(votes []vote, e uint64) int {
 	n := 0
@@ -169,7 +174,9 @@ type choice struct {
 //     deployment, and an honest one is joined by the others within their hello
 //     period (2 s). It is taken early if the master of now is gone and had it
 //     among its replicas, unless a majority names a third one that does not
-//     refuse; with no master yet, if nobody contradicts for a while.
+//     refuse; with no master yet, if nobody contradicts for a while, or ROLE
+//     refuses whom they name. A node that is not even among the replicas is not
+//     asked on the word of a few: it would be sent the password.
 //   - An address with an epoch that is not newer (REMOVE and MONITOR start at 0
 //     again) needs a majority, and to stay: right after an election the majority
 //     is behind for a moment. Newer than what a majority told us, that is: how
@@ -177,7 +184,7 @@ type choice struct {
 //   - A master that was taken early (early.go) is ahead of the sentinels: that
 //     some name the one before, as before, means nothing for a while.
 //   - With fewer answers than a majority the last verified master is kept. If it
-//     is gone, all who answer must agree on one with a newer epoch. With no
+//     is gone, all who answer must agree on one of its replicas with a newer epoch. With no
 //     master yet, the others must have been tried, and all who answer must agree:
 //     such a master has no lease of the sentinels, only what its replicas vouch.
 func choose(t tally, s standing) choice {
@@ -225,7 +232,10 @@ func choose(t tally, s standing) choice {
 		case early && (!other || s.refused(backed.Address)):
 			return choice{Target: top, Epoch: s.Epoch, Accept: true, Why: contested}
 		case s.Master.IsZero() && backed == nil:
-			return choice{Target: top, Epoch: top.Epoch, Accept: true, Settle: true, Why: contested}
+			return t.chooseFirst(s)
+		case !other && !s.Master.IsZero() && !slices.Contains(s.Replicas, top.Address):
+			keep.Why = contested
+			return keep
 		case !other:
 			return choice{Target: top, Why: contested}
 		}
@@ -237,6 +247,18 @@ func choose(t tally, s standing) choice {
 		c.Why = cmp.Or(contested, top.older(s.Epoch))
 	}
 	return c
+}
+
+// chooseFirst finds the first master when no majority agrees on one: whom nobody
+// contradicts but with a node that ROLE has refused. A lower epoch is asked first,
+// for the highest can be a lie. Nothing of it is an epoch that a majority told.
+func (t tally) chooseFirst(s standing) choice {
+	open := slices.DeleteFunc(slices.Clone(t.Candidates), func(c candidate) bool { return s.refused(c.Address) })
+	if len(open) == 0 {
+		open = t.Candidates
+	}
+	c := open[len(open)-1]
+	return choice{Target: c, Accept: len(open) == 1, Settle: true, Why: t.contested(t.Candidates[0])}
 }
 
 func (t tally) contested(c candidate) string {
@@ -274,8 +296,8 @@ func chooseFew(t tally, s standing, keep choice) choice {
 	agreed := len(t.Candidates) == 1 && t.Unknown == 0
 	switch {
 	case s.Master.IsZero():
-		return choice{Target: c, Epoch: c.Epoch, Accept: agreed && t.Silent == 0, Why: why}
-	case c.Address == s.Master || s.Healthy:
+		return choice{Target: c, Accept: agreed && t.Silent == 0, Why: why}
+	case c.Address == s.Master, s.Healthy, !slices.Contains(s.Replicas, c.Address):
 		keep.Why = why
 		return keep
 	}

@@ -75,7 +75,8 @@ func (e *early) aborted(now time.Time, link linkID) bool {
 }
 
 // chosen are the replicas that may be the next master: those that sentinels with
-// a vote have named, or all if none is named. A sentinel in tilt has no vote.
+// a vote have named, or all if none is named. A sentinel in tilt has no vote, and
+// what was no replica of the master when the first sign came is nobody's choice.
 func (g *group) chosen(now time.Time) []Address {
 	var nodes []Address
 	heard := false
@@ -84,7 +85,7 @@ func (g *group) chosen(now time.Time) []Address {
 			continue
 		}
 		heard = true
-		if !t.node.IsZero() && !slices.Contains(nodes, t.node) {
+		if slices.Contains(g.early.known, t.node) && !slices.Contains(nodes, t.node) {
 			nodes = append(nodes, t.node)
 		}
 	}

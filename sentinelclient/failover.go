@@ -22,6 +22,11 @@ import (
 // from the first sign: a leader whose replica is stopped, or one that lies, tells
 // of its failover for minutes while the master is well.
 
+// leastHold is what an attempt costs of that which a sentinel may hold a group for,
+// however soon it is given up: one that begins and ends them all day long opens and
+// closes nothing any more after five.
+const leastHold = time.Second
+
 // holdShare is the part of the time that a sentinel can hold a group for when all
 // its failovers come to nothing, after the first failoverBound.
 const holdShare = 10
@@ -34,28 +39,34 @@ type attempt struct {
 	sign  string    // the last one
 	at    time.Time // of that
 	node  Address   // the replica that it has chosen, zero if it did not say so
-	since time.Time // from when on the bound counts: the first sign, or earlier for what holdShare leaves of it
-	ended time.Time // of one that is not open: when it held the group last
+	began time.Time // the first sign
+	until time.Time // it holds the group no longer than that
 	look  time.Time // from when on scouts see what becomes of it, without FollowEarly
+
+	spent time.Duration // of failoverBound, when the last one ended that held the group
+	ended time.Time     // when that was
 }
 
-// bound is when it ceases to hold the group.
-func (t *attempt) bound() time.Time { return t.since.Add(failoverBound) }
-
 func (t *attempt) begin(now time.Time) {
-	spent := time.Duration(0)
-	if !t.ended.IsZero() {
-		spent = max(t.ended.Sub(t.since)-now.Sub(t.ended)/holdShare, 0)
+	t.spent = max(t.spent-now.Sub(t.ended)/holdShare, 0)
+	t.ended = now
+	left := failoverBound - t.spent
+	if left < leastHold {
+		left = 0
 	}
-	t.open, t.node, t.since = true, Address{}, now.Add(-spent)
-	t.look = t.bound().Add(-scoutsAhead)
-	if spent > 0 { // too little may be left to have heard a replica say that it is one before it is promoted
+	t.open, t.node, t.began, t.until = true, Address{}, now, now.Add(left)
+	t.look = t.until.Add(-scoutsAhead)
+	if t.spent > 0 { // too little may be left to have heard a replica say that it is one before it is promoted
 		t.look = now
 	}
 }
 
 func (t *attempt) end(now time.Time) {
-	t.open, t.ended = false, earliest(now, t.bound())
+	t.open = false
+	if t.until.After(t.began) {
+		t.ended = earliest(now, t.until)
+		t.spent = min(t.spent+max(t.ended.Sub(t.began), leastHold), failoverBound)
+	}
 }
 
 // attempts are those about the master of now.
@@ -138,7 +149,7 @@ func (g *group) attend(now time.Time) {
 func (g *group) sign(now time.Time) string {
 	sign, at := "", time.Time{}
 	for _, t := range g.attempts {
-		if t.open && now.Before(t.bound()) && !t.at.Before(at) {
+		if t.open && now.Before(t.until) && !t.at.Before(at) {
 			sign, at = t.sign, t.at
 		}
 	}
@@ -161,7 +172,7 @@ func (g *group) attends(now time.Time) time.Time {
 	for _, a := range g.attempts {
 		if a.open {
 			later(a.at.Add(failoverBound))
-			later(a.bound())
+			later(a.until)
 			later(a.look)
 		}
 	}

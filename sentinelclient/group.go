@@ -52,6 +52,7 @@ type group struct {
 	suspicion   string // why master is suspect, "" if it is not
 	suspectedAt time.Time
 	troubled    time.Time // since when polls are fast; zero if they are not
+	ill         bool      // the group itself is the reason, not a candidate that nobody can reach
 
 	early    early
 	attempts attempts
@@ -201,7 +202,7 @@ func (g *group) suspect(now time.Time, cause string) {
 // epoch it stands on is what a majority tells: the next election has a newer one,
 // whatever a single voter says.
 func (g *group) onPin(now time.Time, to Address) {
-	g.pinned = true
+	g.pinned, g.askAt = true, now
 	votes := g.ballot.votes()
 	if e, ok := told(len(g.members), votes, Address{}); ok && e > g.epoch {
 		g.epoch = e
@@ -229,8 +230,13 @@ func (g *group) decide(now time.Time) {
 	votes := g.ballot.votes()
 	t := count(len(g.members), g.ballot.silent(), votes)
 	g.restart(now, votes)
-	if g.pinned && newer(votes, g.epoch) > len(g.members)/2 {
+	switch {
+	case !g.pinned:
+	case newer(votes, g.epoch) > len(g.members)/2:
 		g.note(slog.LevelWarn, "pin released: a majority of sentinels has a newer config-epoch")
+		g.pinned = false
+	case t.backs(g.master):
+		g.note(slog.LevelInfo, "pin released: a majority of sentinels names the same master", slog.String("master", g.master.String()))
 		g.pinned = false
 	}
 	g.announced(t)
@@ -412,14 +418,16 @@ func (g *group) setState(now time.Time, s GroupState, cause string) {
 // poll asks the sentinels when that is due: at once after an event, fast while
 // something is wrong, never more than queryBurst times in queryWindow.
 func (g *group) poll(now time.Time) {
-	trouble := g.state != GroupUp || g.failover != "" || g.probe != nil
+	ill := g.state != GroupUp || g.failover != ""
+	trouble := ill || g.probe != nil
 	switch {
 	case !trouble:
 		g.troubled = time.Time{}
-	case g.troubled.IsZero():
+	case g.troubled.IsZero() || ill && !g.ill:
 		g.troubled = now
 		g.askAt = earliest(g.askAt, now.Add(fastPoll))
 	}
+	g.ill = ill
 	if now.Before(g.askAt) {
 		return
 	}
@@ -436,38 +444,6 @@ func (g *group) poll(now time.Time) {
 		return
 	}
 	g.askAt = now.Add(time.Duration((0.8 + 0.4*g.jitter()) * float64(g.pace())))
-}
-
-// authority says whether the master may be served now, until when (zero: for
-// good) and who vouches. With Config.Lease 0 the pool decides instead.
-func (g *group) authority(now time.Time) (held bool, until time.Time, by string) {
-	switch {
-	case g.master.IsZero() || g.cfg.Lease == 0:
-		return false, time.Time{}, ""
-	case g.pinned:
-		return true, time.Time{}, "operator"
-	}
-	until, by = g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
-	if g.cfg.Lease == LeaseAuto {
-		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
-			until, by = end, "lease"
-		} else if end.After(until) {
-			until = end
-		}
-		if g.witnesses.until.After(until) {
-			if !now.Before(until) {
-				by = "replicas"
-				if g.witnesses.none {
-					by = "no replica"
-				}
-			}
-			until = g.witnesses.until
-		}
-	}
-	if !now.Before(until) {
-		return false, time.Time{}, ""
-	}
-	return true, until, by
 }
 
 func (g *group) view(now time.Time) GroupView {

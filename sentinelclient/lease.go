@@ -33,6 +33,53 @@ func blind(downAfter, longest time.Duration) time.Duration {
 	return min(longest, max(downAfter-pingPeriod, downAfter/2, shortestBlind))
 }
 
+// authority says whether the master may be served now, until when (zero: for
+// good) and who vouches. With Config.Lease 0 the pool decides instead.
+func (g *group) authority(now time.Time) (held bool, until time.Time, by string) {
+	switch {
+	case g.master.IsZero() || g.cfg.Lease == 0:
+		return false, time.Time{}, ""
+	case g.pinned:
+		until = g.operator()
+		return now.Before(until), until, "operator"
+	}
+	until, by = g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
+	if g.cfg.Lease == LeaseAuto {
+		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
+			until, by = end, "lease"
+		} else if end.After(until) {
+			until = end
+		}
+		if g.witnesses.until.After(until) {
+			if !now.Before(until) {
+				by = "replicas"
+				if g.witnesses.none {
+					by = "no replica"
+				}
+			}
+			until = g.witnesses.until
+		}
+	}
+	if !now.Before(until) {
+		return false, time.Time{}, ""
+	}
+	return true, until, by
+}
+
+// operator is until when a pin counts. It outranks what the sentinels say, but
+// a majority must have said something: a proxy that was stopped has to hear of newer
+// elections first. If there is nobody to hear, the node itself has to be well.
+func (g *group) operator() time.Time {
+	if single := g.cfg.single(); !g.ballot.weakens(single, g.pace()).IsZero() {
+		return contactEnd(len(g.members), g.ballot.heard(single), g.ballot.window(g.cfg.Poll, max(g.cfg.Lease, 0)))
+	}
+	seen := g.verifiedAt
+	if g.control.healthy() && g.control.last.Asked.After(seen) {
+		seen = g.control.last.Asked
+	}
+	return seen.Add(pinVouch)
+}
+
 // promise is one sentinel's answer, read as: I cannot have found this master
 // down before End, for I find it down when it has not answered my PINGs for
 // DownAfter. It holds whether or not the sentinel is heard again.
@@ -82,19 +129,12 @@ func leaseEnd(configured int, promises []promise) time.Time {
 	return ends[i].Add(-margin)
 }
 
-// contactEnd is until when the answers of a majority count as contact: three
-// polls at most. Zero means that there is none.
-func contactEnd(configured int, promises []promise, poll, fixed time.Duration) time.Time {
+// contactEnd is until when the answers of a majority count as contact. Zero means
+// that there is none.
+func contactEnd(configured int, promises []promise, window time.Duration) time.Time {
 	asked := majorityAsked(configured, promises)
 	if asked.IsZero() {
 		return time.Time{}
-	}
-	window := 3 * poll
-	for _, p := range promises {
-		window = blind(p.DownAfter, window)
-	}
-	if fixed > 0 {
-		window = fixed
 	}
 	return asked.Add(window)
 }

@@ -37,33 +37,43 @@ func TestLeaseEnd(t *testing.T) {
 	}
 }
 
-func TestContactEnd(t *testing.T) {
-	heard := func(ago time.Duration, downAfter time.Duration) promise {
-		return promise{Asked: epoch0.Add(-ago), DownAfter: downAfter}
-	}
+func TestContact(t *testing.T) {
 	const poll = time.Second
+	type told struct {
+		ago, downAfter time.Duration
+		quorum         int
+	}
 	tests := []struct {
 		name       string
 		configured int
-		promises   []promise
+		told       []told
 		fixed      time.Duration
 		want       time.Duration // after the start
 		none       bool
 	}{
 		{"nobody", 3, nil, 0, 0, true},
 		{"no sentinel is configured", 0, nil, 0, 0, true},
-		{"a minority", 3, []promise{heard(0, 5*time.Second)}, 0, 0, true},
-		{"the older one of two makes the majority", 3, []promise{heard(0, 5*time.Second), heard(time.Second, 5*time.Second)}, 0, 2 * time.Second, false},
-		{"the oldest of three does not matter", 3, []promise{heard(0, 5*time.Second), heard(time.Hour, 5*time.Second), heard(time.Second, 5*time.Second)}, 0, 2 * time.Second, false},
-		{"a down-after as short as a PING period: half of it", 1, []promise{heard(0, time.Second)}, 0, 500 * time.Millisecond, false},
-		{"less than down-after by the time between two PINGs", 1, []promise{heard(0, 2500*time.Millisecond)}, 0, 1500 * time.Millisecond, false},
-		{"the shortest down-after counts", 3, []promise{heard(0, 9*time.Second), heard(0, 3*time.Second)}, 0, 2 * time.Second, false},
-		{"a down-after that no poll could keep up with", 1, []promise{heard(0, time.Millisecond)}, 0, 300 * time.Millisecond, false},
-		{"unknown down-after", 1, []promise{heard(0, 0)}, 0, 3 * time.Second, false},
-		{"fixed by the operator", 1, []promise{heard(time.Second, time.Second)}, 20 * time.Second, 19 * time.Second, false},
+		{"a minority", 3, []told{{0, 5 * time.Second, 2}}, 0, 0, true},
+		{"the older one of two makes the majority", 3, []told{{0, 5 * time.Second, 2}, {time.Second, 5 * time.Second, 2}}, 0, 2 * time.Second, false},
+		{"the oldest of three does not matter", 3, []told{{0, 5 * time.Second, 2}, {time.Hour, 5 * time.Second, 2}, {time.Second, 5 * time.Second, 2}}, 0, 2 * time.Second, false},
+		{"a down-after as short as a PING period: half of it", 1, []told{{0, time.Second, 1}}, 0, 500 * time.Millisecond, false},
+		{"less than down-after by the time between two PINGs", 1, []told{{0, 2500 * time.Millisecond, 1}}, 0, 1500 * time.Millisecond, false},
+		{"as many as a quorum have to find it down", 3, []told{{0, 9 * time.Second, 2}, {0, 3 * time.Second, 2}, {0, time.Millisecond, 2}}, 0, 2 * time.Second, false},
+		{"one is enough for a quorum", 3, []told{{0, 9 * time.Second, 1}, {0, 3 * time.Second, 1}, {0, 2 * time.Second, 3}}, 0, time.Second, false},
+		{"one wants a quorum that nobody can reach", 3, []told{{0, 4 * time.Second, 2}, {0, 3 * time.Second, 9}, {0, 2 * time.Second, 2}}, 0, 2 * time.Second, false},
+		{"a down-after that no poll could keep up with", 1, []told{{0, time.Millisecond, 1}}, 0, 300 * time.Millisecond, false},
+		{"unknown down-after", 1, []told{{0, 0, 1}}, 0, 3 * time.Second, false},
+		{"fixed by the operator", 1, []told{{time.Second, time.Second, 1}}, 20 * time.Second, 19 * time.Second, false},
 	}
 	for _, tt := range tests {
-		got := contactEnd(tt.configured, tt.promises, poll, tt.fixed)
+		b := newBallot()
+		for i := range tt.configured {
+			b.members = append(b.members, linkID(i))
+		}
+		for i, s := range tt.told {
+			b.answered(linkID(i), answer{Master: letter("A"), HasInfo: true, Asked: epoch0.Add(-s.ago), Info: masterInfo{DownAfter: s.downAfter, Quorum: s.quorum}})
+		}
+		got := b.contact(false, letter("A"), 0, poll, tt.fixed)
 		if tt.none != got.IsZero() || !tt.none && !got.Equal(epoch0.Add(tt.want)) {
 			t.Errorf("%s: %v, want %v", tt.name, got.Sub(epoch0), tt.want)
 		}
@@ -78,6 +88,30 @@ func TestPace(t *testing.T) {
 			if p > poll || 3*p > contact || p < fastPoll {
 				t.Errorf("down-after %v, sentinel_poll %v: asked every %v, a contact lasts %v", downAfter, poll, p, contact)
 			}
+		}
+	}
+}
+
+// TestSettings: one sentinel that tells another down-after changes nothing, whenever it speaks.
+func TestSettings(t *testing.T) {
+	cfg := Config{Lease: LeaseAuto}.withDefaults()
+	var nodes nodeID
+	g := newGroup("g1", &cfg, half, &nodes, func(Address) string { return "" }, epoch0)
+	g.Step(epoch0, evElectorate{members: []linkID{1, 2, 3}})
+	tell := func(link linkID, downAfter time.Duration, quorum int) {
+		g.Step(epoch0, evAnswer{link: link, answer: answer{Group: "g1", Master: letter("A"), HasInfo: true, Asked: epoch0,
+			Info: masterInfo{Address: letter("A"), DownAfter: downAfter, Quorum: quorum, Sentinels: 3}}})
+	}
+	tell(1, 5*time.Second, 2)
+	tell(2, 5*time.Second, 2)
+	before := g.view(epoch0)
+	for _, lie := range []struct {
+		downAfter time.Duration
+		quorum    int
+	}{{time.Millisecond, 1}, {time.Hour, 9}} {
+		tell(3, lie.downAfter, lie.quorum)
+		if after := g.view(epoch0); !before.alike(after) || after.DownAfter != 5*time.Second || after.Quorum != 2 {
+			t.Errorf("%+v: down-after %v, quorum %d", lie, after.DownAfter, after.Quorum)
 		}
 	}
 }

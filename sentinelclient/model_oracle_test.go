@@ -43,6 +43,17 @@ func (p *proxy) tellers(like func(epoch uint64) bool) int {
 	return n
 }
 
+// naming counts those that the proxy has heard to name the address.
+func (p *proxy) naming(master Address) int {
+	n := 0
+	for _, s := range p.w.sentinels {
+		if a := p.heard[s.id]; a != nil && p.votes(s) && !a.Torn && a.Master == master {
+			n++
+		}
+	}
+	return n
+}
+
 // tells notes a sign of a failover, or the end of one.
 func (p *proxy) tells(link linkID, sign, over bool) {
 	a := p.attempts[link]
@@ -108,11 +119,11 @@ func (p *proxy) holds() {
 }
 
 // epochs: what elections are compared with goes back only when a majority has told
-// a lower one for a while, and a pin ends only with an election.
+// a lower one for a while, and a pin ends only with an election, or with the agreement of a majority.
 func (p *proxy) epochs(before standing, pinned bool) {
 	g, t := p.g, p.w.t
 	newer := p.tellers(func(e uint64) bool { return e > before.Epoch })
-	if pinned && !g.pinned && newer <= len(p.members)/2 {
+	if pinned && !g.pinned && newer <= len(p.members)/2 && p.naming(before.Master) <= len(p.members)/2 {
 		t.Fatalf("the pin was released by %d of %d: %v", newer, len(p.members), g.sketch(p.w.now))
 	}
 	if !p.pinning && g.master == before.Master && g.epoch < before.Epoch && (p.lower.IsZero() || p.w.now.Sub(p.lower) < olderHold) {

@@ -385,13 +385,20 @@ func (p *pool) why(ids []linkID) string {
 }
 
 // viewOf is one group as the monitor delivers it. ready is that of the pool:
-// without a lease it is all the authority there is, and a sentinel's last word
-// counts for as long as a link may be silent. A process that was stopped knows no
-// better than that.
+// without a lease, and with one sentinel at a time, it is all the authority there
+// is, and a sentinel's last word counts for as long as a link may be silent. A process
+// that was stopped knows no better than that. With several the word of a majority is
+// what counts.
 func (p *pool) viewOf(now time.Time, name string, ready bool) GroupView {
 	g := p.groups[name]
 	v := g.view(now)
-	if p.cfg.Lease == 0 && !v.Master.IsZero() && ready {
+	switch {
+	case p.cfg.Lease != 0 || v.Master.IsZero() || !ready:
+	case !p.cfg.single():
+		if until := g.ballot.contact(false, g.master, g.epoch, p.cfg.Poll, 0); now.Before(until) {
+			v.Authority, v.Vouched, v.LeaseUntil = true, "sentinels", until
+		}
+	default:
 		v.Authority, v.Vouched = true, "sentinels"
 		v.LeaseUntil = g.ballot.lastAsked(p.cfg.single()).Add(max(p.cfg.Heartbeat*time.Duration(p.cfg.Missed), 3*p.cfg.Poll))
 	}
