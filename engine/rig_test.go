@@ -269,18 +269,26 @@ func (r *rig) dialPool(pool string) *app {
 }
 
 func newApp(t testing.TB, conn net.Conn) *app {
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() {
 		if c, ok := conn.(*net.TCPConn); ok {
 			_ = c.SetLinger(0) // what it still waits for need not be waited for
 		}
 		conn.Close()
 	})
-	return &app{t: t, conn: conn, r: bufio.NewReader(conn)}
+	return &app{t: t, conn: conn, r: bufio.NewReader(patient{conn})}
+}
+
+// patient gives each read as long as a test waits for anything.
+type patient struct{ net.Conn }
+
+func (c patient) Read(b []byte) (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.Read(b)
 }
 
 func (a *app) send(text string) {
 	a.t.Helper()
+	_ = a.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(a.conn, text); err != nil {
 		a.t.Fatalf("send: %v", err)
 	}
