@@ -13,8 +13,14 @@ func TestSwitchFromConsole(t *testing.T) {
 	f, p := stack(t, harness.FleetOptions{})
 	l := p.Load("cache", f)
 	l.Progress(100)
-	old := f.Group("g1").Master
-	r := p.Admin("PROXY", "SWITCH", "cache", "g1")
+	// Without a processor for two seconds a sentinel does nothing for thirty: a switch is refused then, or given up.
+	var old *harness.Redis
+	var r harness.Reply
+	harness.Eventually(t, 4*harness.Patience, "PROXY SWITCH", func() error {
+		old = f.WaitMaster("g1", nil)
+		r = p.Admin("PROXY", "SWITCH", "cache", "g1")
+		return r.Err()
+	})
 	fresh := f.WaitMaster("g1", old)
 	if wantReply := fmt.Sprintf("OK %s %s ", old.Addr(), fresh.Addr()); r.Kind != '+' || len(r.Str) < len(wantReply) || r.Str[:len(wantReply)] != wantReply {
 		t.Errorf("PROXY SWITCH cache g1: %s, want +%s<ms>", r.Text(), wantReply)

@@ -33,6 +33,11 @@ func excerpt(name, text string) string {
 	if testing.Testing() && testing.Verbose() {
 		return tail(text, 60)
 	}
+	for _, sign := range append(alarms, "SIGQUIT: ") {
+		if _, rest, found := strings.Cut(text, sign); found {
+			return head(sign+rest, 60)
+		}
+	}
 	if !strings.HasPrefix(name, "redis-") {
 		return tail(text, 15)
 	}
@@ -47,6 +52,15 @@ func excerpt(name, text string) string {
 
 // routine is what each server warns of.
 var routine = regexp.MustCompile(`is starting|Redis version|Configuration loaded|Server initialized|overcommit|Sentinel ID is|\+monitor |requested shutdown|ready to exit`)
+
+// alarms are in the log of a program that has gone wrong, at the head of what there is to know.
+var alarms = []string{"DATA RACE", "panic:", "fatal error:", "goroutine 1 ["}
+
+// head are the first lines of a text.
+func head(text string, lines int) string {
+	all := strings.SplitAfterN(text, "\n", lines+1)
+	return strings.Join(all[:min(len(all), lines)], "")
+}
 
 // tail are the last lines of a text.
 func tail(text string, lines int) string {

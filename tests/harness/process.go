@@ -40,7 +40,7 @@ func start(t testing.TB, name string, argv ...string) *Process {
 	}
 	t.Cleanup(func() {
 		p.end()
-		for _, sign := range []string{"DATA RACE", "panic:", "fatal error:", "goroutine 1 ["} {
+		for _, sign := range alarms {
 			if strings.Contains(p.Log(), sign) {
 				t.Errorf("the log of %s has %q", p.Name, sign)
 			}

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Proxy is a running bin/respgate.
@@ -59,6 +61,8 @@ func (p *Proxy) leave() {
 	p.Thaw()
 	if code, err := p.Terminate(Patience); err != nil || code != 0 {
 		p.t.Errorf("respgate at SIGTERM: exit code %d, %v", code, err)
+		p.Signal(syscall.SIGQUIT) // upon which it says what it does
+		p.waitFor(5 * time.Second)
 	}
 }
 
