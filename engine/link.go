@@ -413,9 +413,8 @@ func (k *link) dropChunk() {
 	k.start, k.fill = 0, 0
 }
 
-// onReply passes one reply to the request it belongs to: the oldest in flight.
+// onReply decides whose a reply is.
 func (k *link) onReply(kind byte, rep *reply) {
-	l, g := k.loop, k.server.group
 	if ln := k.server.lane; k.huge && (kind == '>' || ln != nil && ln.feed) {
 		if ln != nil && ln.session != nil {
 			ln.session.client.miss()
@@ -436,10 +435,19 @@ func (k *link) onReply(kind byte, rep *reply) {
 		k.server.lane.fed(kind, rep)
 		return
 	}
-	if h := k.inflight.head; h == nil || k.written <= h.seq-uint64(h.piece.Len()) { // not a byte of it has left
+	switch h := k.inflight.head; {
+	case h == nil || k.written <= h.seq-uint64(h.piece.Len()): // not a byte of it has left
 		k.unasked(kind, rep)
-		return
+	case k.written < h.seq:
+		k.early(kind, rep)
+	default:
+		k.answered(kind, rep)
 	}
+}
+
+// answered passes a reply to the oldest request in flight.
+func (k *link) answered(kind byte, rep *reply) {
+	l, g := k.loop, k.server.group
 	r := k.pop()
 	if k.void {
 		k.ignore(r, kind, rep)
@@ -481,6 +489,18 @@ func (k *link) unasked(kind byte, rep *reply) {
 	if kind == '-' {
 		cause += ": " + line(rep.first())
 	}
+	k.close(cause)
+}
+
+// early takes a reply that comes before the last byte of its request has left. An error may be meant for it, since a server need
+// not read to the end what it refuses; anything else is a reply too many. The link is out of step either way.
+func (k *link) early(kind byte, rep *reply) {
+	if !isError(kind) || k.void {
+		k.unasked(kind, rep)
+		return
+	}
+	cause := "it answered a request before its end: " + line(rep.first())
+	k.answered(kind, rep)
 	k.close(cause)
 }
 

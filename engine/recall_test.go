@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -163,6 +164,37 @@ func TestNothingLingers(t *testing.T) {
 					t.Errorf("its end was: %v", s.ends[0])
 				}
 			})
+		}
+	})
+}
+
+// TestAnsweredTooEarly: a reply that comes before the last byte of its request was written is one too many, and the link is out of
+// step; an error may be meant, for a server need not read to the end what it refuses.
+func TestAnsweredTooEarly(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		long := strings.Repeat("x", 200<<10)
+		for early, want := range map[string]string{
+			"+EXTRA\r\n": "+OK\r\n" + bulk(long),
+			"-ERR Protocol error: invalid bulk length\r\n":        "-ERR Protocol error: invalid bulk length\r\n$-1\r\n",
+			"!21\r\nSYNTAX invalid syntax\r\n":                    "!21\r\nSYNTAX invalid syntax\r\n$-1\r\n",
+			"-LOADING Redis is loading the dataset in memory\r\n": "+OK\r\n" + bulk(long),
+		} {
+			r, s, a, read := choked(t, v, []string{"SET", "p", long}, []string{"GET", "p"})
+			defer read()
+			s.change(func() {
+				for c := range s.conns {
+					if _, err := io.WriteString(c.conn, "+1\r\n"+early); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			a.want("+1\r\n" + want)
+			if _, ever := s.connections(); ever != 2 {
+				t.Errorf("%q: %d connections", early, ever)
+			}
+			if st := r.stats("g1"); st.Unknown != 0 || st.Inflight != 0 || st.Held != 0 {
+				t.Errorf("%q: %+v", early, st)
+			}
 		}
 	})
 }
