@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is the longest that a test waits for anything; none of them waits that long unless it fails.
-const patience = 50 * time.Second
+const patience = 5 * time.Second
 
 // variant is a way to run the engine.
 type variant struct {
@@ -289,6 +289,7 @@ func (c patient) Read(b []byte) (int, error) {
 func (a *app) send(text string) {
 	a.t.Helper()
 	_ = a.conn.SetWriteDeadline(time.Now().Add(patience))
+	defer a.conn.SetWriteDeadline(time.Time{})
 	if _, err := io.WriteString(a.conn, text); err != nil {
 		a.t.Fatalf("send: %v", err)
 	}
