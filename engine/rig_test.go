@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is the longest that a test waits for anything; none of them waits that long unless it fails.
-const patience = 5 * time.Second
+const patience = 50 * time.Second
 
 // variant is a way to run the engine.
 type variant struct {
