@@ -71,6 +71,8 @@ type (
 		link  linkID
 		event event
 	}
+	// identified: the link's sentinel is another process than before.
+	identified struct{ link linkID }
 	// tilted: the sentinel entered or left tilt mode.
 	tilted struct {
 		link linkID
@@ -85,15 +87,16 @@ type (
 	}
 )
 
-func (a dial) String() string     { return fmt.Sprintf("dial wire %d to %v", a.wire, a.to) }
-func (a hangUp) String() string   { return fmt.Sprintf("hang up wire %d", a.wire) }
-func (a ask) String() string      { return fmt.Sprintf("ask node %d at %v", a.node, a.to) }
-func (a drop) String() string     { return fmt.Sprintf("drop node %d", a.node) }
-func (a query) String() string    { return "query " + a.group }
-func (a heard) String() string    { return fmt.Sprintf("heard %s of %q", a.event.name, a.event.group) }
-func (a tilted) String() string   { return fmt.Sprintf("tilt %v", a.on) }
-func (a watching) String() string { return "watching" }
-func (a lost) String() string     { return "lost: " + a.cause }
+func (a dial) String() string       { return fmt.Sprintf("dial wire %d to %v", a.wire, a.to) }
+func (a hangUp) String() string     { return fmt.Sprintf("hang up wire %d", a.wire) }
+func (a ask) String() string        { return fmt.Sprintf("ask node %d at %v", a.node, a.to) }
+func (a drop) String() string       { return fmt.Sprintf("drop node %d", a.node) }
+func (a query) String() string      { return "query " + a.group }
+func (a heard) String() string      { return fmt.Sprintf("heard %s of %q", a.event.name, a.event.group) }
+func (a identified) String() string { return "identified" }
+func (a tilted) String() string     { return fmt.Sprintf("tilt %v", a.on) }
+func (a watching) String() string   { return "watching" }
+func (a lost) String() string       { return "lost: " + a.cause }
 
 // String hides what follows AUTH.
 func (a send) String() string {

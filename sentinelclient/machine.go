@@ -50,6 +50,8 @@ type link struct {
 	noInfo    bool      // INFO did not fit the caps once: tilt comes from events alone
 	infoAsked bool      // INFO is on its way
 	tilt      bool
+	runID     string // of the process at the other end, as last told; two addresses may lead to one
+	known     bool   // it was told on this connection
 
 	nextPing  time.Time
 	quiet     bool // nothing came on sub since the last PING
@@ -183,7 +185,7 @@ func (l *link) start(now time.Time) {
 // whole interaction.
 func (l *link) becomeDialing(now time.Time) {
 	l.dialed, l.deadline = now, now.Add(l.cfg.Timeout)
-	l.resp3, l.tilt, l.infoAsked, l.missed = false, false, false, 0
+	l.resp3, l.tilt, l.infoAsked, l.known, l.missed = false, false, false, false, 0
 	l.unconfirmed, l.unanswered = nil, nil
 	l.inFlight, l.again = make(map[string]bool), make(map[string]bool)
 	l.partial = make(map[string]answer)
@@ -252,7 +254,7 @@ func (l *link) queries() *lane {
 
 func (l *link) becomeResolving(now time.Time) {
 	l.setState(now, SentinelResolving, l.cause)
-	l.askTilt(now)
+	l.askInfo(now)
 	l.unanswered = make(map[string]bool, len(l.groups))
 	for _, g := range l.groups {
 		l.unanswered[g] = true
@@ -289,17 +291,39 @@ func (l *link) query(now time.Time, group string) {
 	l.request(now, ln, request{kind: reqAddress, group: group}, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", group)
 	l.request(now, ln, request{kind: reqMaster, group: group}, "SENTINEL", "MASTER", group)
 	if l.tilt {
-		l.askTilt(now)
+		l.askInfo(now)
 	}
 }
 
-// askTilt sends INFO sentinel: a tilt that began before the subscription has
-// no event, and the end of one should not depend on an event alone.
-func (l *link) askTilt(now time.Time) {
-	if !l.noInfo && !l.infoAsked {
-		l.infoAsked = true
-		l.request(now, l.queries(), request{kind: reqInfo}, "INFO", "sentinel")
+// askInfo asks whether it is in tilt: one that began before the subscription has
+// no event, and the end of one should not depend on an event alone. The first time
+// it asks for everything, for a sentinel of Redis 6 takes one section at most.
+func (l *link) askInfo(now time.Time) {
+	if l.noInfo || l.infoAsked {
+		return
 	}
+	l.infoAsked = true
+	if !l.known {
+		l.request(now, l.queries(), request{kind: reqInfo}, "INFO")
+		return
+	}
+	l.request(now, l.queries(), request{kind: reqInfo}, "INFO", "sentinel")
+}
+
+// onInfo takes what it says of itself. NOPERM: tilt comes from events alone.
+func (l *link) onInfo(v respconn.Value) {
+	l.infoAsked = false
+	text, ok := v.Text()
+	if v.IsError() || !ok {
+		return
+	}
+	fields := infoFields(text)
+	l.setTilt(fields["sentinel_tilt"] == "1")
+	if id := fields["run_id"]; !l.known && id != l.runID {
+		l.runID = clip(id)
+		l.out.add(identified{link: l.id})
+	}
+	l.known = true
 }
 
 func (l *link) request(now time.Time, ln *lane, r request, args ...string) {

@@ -123,7 +123,7 @@ func (p *proxy) holds() {
 func (p *proxy) epochs(before standing, pinned bool) {
 	g, t := p.g, p.w.t
 	newer := p.tellers(func(e uint64) bool { return e > before.Epoch })
-	if pinned && !g.pinned && newer <= len(p.members)/2 && p.naming(before.Master) <= len(p.members)/2 {
+	if pinned && !g.pinned && newer <= len(p.members)/2 && p.naming(g.master) <= len(p.members)/2 && p.naming(before.Master) <= len(p.members)/2 {
 		t.Fatalf("the pin was released by %d of %d: %v", newer, len(p.members), g.sketch(p.w.now))
 	}
 	if !p.pinning && g.master == before.Master && g.epoch < before.Epoch && (p.lower.IsZero() || p.w.now.Sub(p.lower) < olderHold) {

@@ -226,12 +226,6 @@ func parseFields(v respconn.Value) (map[string]string, error) {
 	return fields, nil
 }
 
-// parseTilt reads INFO sentinel.
-func parseTilt(v respconn.Value) bool {
-	text, _ := v.Text()
-	return infoFields(text)["sentinel_tilt"] == "1"
-}
-
 // infoFields reads the name:value lines of INFO.
 func infoFields(text string) map[string]string {
 	fields := make(map[string]string)

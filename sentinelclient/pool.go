@@ -18,7 +18,8 @@ type pool struct {
 	links   map[linkID]*link
 	order   []linkID  // the configured ones
 	retired []linkID  // replaced ones that stay until the new ones watch
-	voting  []linkID  // the electorate
+	elected []linkID  // who may vote
+	voting  []linkID  // the electorate: those of them that are not the same sentinel
 	overdue time.Time // when it is time to complain that they still stay
 
 	active linkID // 0: none
@@ -40,7 +41,7 @@ func newPool(cfg Config, jitter func() float64, now time.Time) *pool {
 		owner: make(map[nodeID]string), wires: make(map[wireID]linkID), touched: make(map[string]bool)}
 	p.setGroups(now)
 	p.setSentinels(now)
-	p.voting = slices.Clone(p.order)
+	p.elected, p.voting = slices.Clone(p.order), slices.Clone(p.order)
 	p.arrange(now)
 	return p
 }
@@ -135,6 +136,11 @@ func (p *pool) route(now time.Time, list []action) {
 			list = append(list, p.tell(now, a.answer.Group, evAnswer(a))...)
 		case heard:
 			list = append(list, p.tell(now, a.event.group, evHint(a))...)
+		case identified:
+			if voting := p.distinct(p.elected); !slices.Equal(voting, p.voting) {
+				p.voting = voting
+				list = append(list, p.tellAll(now, evElectorate{members: voting})...)
+			}
 		case tilted:
 			list = append(list, p.tellAll(now, evVoterTilt(a))...)
 			if p.cfg.single() && a.on && len(p.order) > 1 {
@@ -342,8 +348,28 @@ func (p *pool) onRotate(now time.Time, to *Address) ([]action, error) {
 
 // elect says which links vote, and tells the groups.
 func (p *pool) elect(now time.Time, ids []linkID) {
-	p.voting = slices.Clone(ids)
+	p.elected, p.voting = slices.Clone(ids), p.distinct(ids)
 	p.route(now, p.tellAll(now, evElectorate{members: p.voting}))
+}
+
+// distinct leaves out links that lead to a sentinel which an earlier one leads to: it
+// has one vote, under however many addresses it is configured.
+func (p *pool) distinct(ids []linkID) []linkID {
+	seen := make(map[string]linkID)
+	return slices.DeleteFunc(slices.Clone(ids), func(id linkID) bool {
+		l := p.links[id]
+		if l == nil || l.runID == "" {
+			return false
+		}
+		first, ok := seen[l.runID]
+		if !ok {
+			seen[l.runID] = id
+			return false
+		}
+		p.out.add(note{level: slog.LevelWarn, complaint: true, text: "two addresses lead to one sentinel, which has one vote: take one out of sentinels",
+			attrs: []slog.Attr{slog.String("sentinel", p.addressOf(first).String()), slog.String("again", l.sentinel.Address.String())}})
+		return true
+	})
 }
 
 // ready says whether the pool hears its sentinels, as View.Ready has it, and

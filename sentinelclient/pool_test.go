@@ -31,6 +31,7 @@ type sim struct {
 }
 
 type simSentinel struct {
+	runID                      string
 	down, stalled, tilt, resp2 bool
 	masters                    map[string]candidate
 	wires                      []wireID
@@ -41,7 +42,7 @@ func sentinelAddress(name string) Address { return Address{Host: "s" + name, Por
 func (s *sim) sentinel(name string) *simSentinel {
 	a := sentinelAddress(name)
 	if s.sentinels[a] == nil {
-		s.sentinels[a] = &simSentinel{masters: map[string]candidate{}}
+		s.sentinels[a] = &simSentinel{runID: name, masters: map[string]candidate{}}
 	}
 	return s.sentinels[a]
 }
@@ -113,7 +114,7 @@ func (sn *simSentinel) reply(t *testing.T, args []string) []respconn.Value {
 	case args[0] == "PING":
 		return one("+PONG")
 	case args[0] == "INFO":
-		return one(fmt.Sprintf("$sentinel_tilt:%d", map[bool]int{true: 1}[sn.tilt]))
+		return []respconn.Value{respconn.Bulk(fmt.Sprintf("run_id:%s\r\nsentinel_tilt:%d\r\n", sn.runID, map[bool]int{true: 1}[sn.tilt]))}
 	case args[0] == "SENTINEL":
 		m, ok := sn.masters[args[2]]
 		switch {
@@ -245,6 +246,7 @@ func TestPoolTranscripts(t *testing.T) {
 //
 //	say <sentinels> <group> <node> [epoch]   node <name> <verdict>
 //	forget|down|up|stall|resume|tilt|untilt <sentinels>
+//	process <sentinels> <name>               they are one
 func (s *sim) change(w []string) {
 	if w[0] == "node" {
 		s.nodes[letter(w[1])] = verdict(slices.Index(verdicts[:], w[2]))
@@ -263,6 +265,8 @@ func (s *sim) change(w []string) {
 			if switched && old.Address != c.Address {
 				s.publish(sn, "+switch-master", fmt.Sprintf("%s %s %d %s %d", w[2], old.Address.Host, old.Address.Port, c.Address.Host, c.Address.Port))
 			}
+		case "process":
+			sn.runID = w[2]
 		case "forget":
 			delete(sn.masters, w[2])
 		case "down":

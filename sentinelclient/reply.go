@@ -192,10 +192,7 @@ func (l *link) onReply(now time.Time, ln *lane, v respconn.Value) {
 	case reqPing:
 		l.onPong(now, r, v)
 	case reqInfo:
-		l.infoAsked = false
-		if !v.IsError() { // NOPERM: tilt comes from events alone
-			l.setTilt(parseTilt(v))
-		}
+		l.onInfo(v)
 	case reqAddress:
 		l.onAddress(now, r, v)
 	case reqMaster:
