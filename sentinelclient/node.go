@@ -244,6 +244,9 @@ func (n *node) exchange(ctx context.Context, q question) (report, error) {
 	}
 	r := judge(replies[0], replies[1], replies[2])
 	r.RunID, r.Sharp, r.Acks = n.told.runID, n.told.modern && !n.told.denied, acks
+	if q.acks {
+		r.Blunt = n.told.blunt()
+	}
 	if r.Verdict == verdictAuth {
 		n.close() // the next one logs in anew
 	}
@@ -259,6 +262,17 @@ func (f *nodeFacts) takes(server map[string]string) {
 	major, _, _ := strings.Cut(server["redis_version"], ".")
 	n, err := strconv.Atoi(major)
 	f.modern = err == nil && n >= 6
+}
+
+// blunt says why it cannot be made to ask for acknowledgements, "" if it can.
+func (f *nodeFacts) blunt() string {
+	switch {
+	case f.denied:
+		return "WAIT is not permitted; allow the user +wait"
+	case !f.modern:
+		return "it does not say that it is Redis 6 or later"
+	}
+	return ""
 }
 
 // collect reads replies to WAIT of the last time: nobody waited for them then.

@@ -40,9 +40,10 @@ type report struct {
 	Cause    string // of any other verdict than master
 	RunID    string // "" if it was not asked or not permitted
 	Replicas []replica
-	Offset   int64 // the end of its replication stream, if it is a master
-	Sharp    bool  // it can be made to ask its replicas for acknowledgements
-	Acks     bool  // it was, after this answer
+	Offset   int64  // the end of its replication stream, if it is a master
+	Sharp    bool   // it can be made to ask its replicas for acknowledgements
+	Acks     bool   // it was, after this answer
+	Blunt    string // why it was not, though it should have been
 	Asked    time.Time
 }
 
@@ -228,6 +229,9 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 		restarted := r.RunID != "" && g.runID != "" && r.RunID != g.runID
 		g.runID = cmp.Or(r.RunID, g.runID)
 		g.witness(now, r)
+		if r.Blunt != "" {
+			g.complain("replicas vouch by the age of their acknowledgements, in whole seconds", slog.String("master", g.master.String()), slog.String("cause", r.Blunt))
+		}
 		if !r.Asked.Before(g.suspectedAt) {
 			g.suspicion = ""
 		}

@@ -3,6 +3,7 @@ package sentinelclient
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func TestRealAcks(t *testing.T) {
 	defer blunt.close()
 	eventually(t, "WAIT is denied", func() bool {
 		r := ask(blunt, question{credentials: Credentials{User: "blunt", Password: "pw"}, acks: true})
-		return blunt.told.denied && !r.Acks && !r.Sharp
+		return blunt.told.denied && !r.Acks && !r.Sharp && strings.Contains(r.Blunt, "+wait")
 	})
 	if ask(blunt, question{}); blunt.told.owed != 0 {
 		t.Errorf("%d replies are owed after all were read", blunt.told.owed)
