@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,11 +97,11 @@ func clientKill(s *session, args []string) respconn.Value {
 	if !strings.EqualFold(args[0], "id") {
 		return errSyntax
 	}
-	id, err := strconv.ParseUint(args[1], 10, 63)
-	if err != nil || id == 0 {
+	id, ok := respconn.ParseInt(args[1])
+	if !ok || id <= 0 {
 		return respconn.Errorf("ERR client-id should be greater than 0")
 	}
-	victim := s.server.client(id)
+	victim := s.server.client(uint64(id))
 	switch victim {
 	case nil:
 		return respconn.Int(0)

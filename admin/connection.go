@@ -37,8 +37,8 @@ func reset(s *session, _ []string) respconn.Value {
 }
 
 func selectDB(_ *session, args []string) respconn.Value {
-	switch n, err := strconv.Atoi(args[0]); {
-	case err != nil:
+	switch n, ok := respconn.ParseInt(args[0]); {
+	case !ok:
 		return errNotInt
 	case n != 0:
 		return respconn.Errorf("ERR DB index is out of range")
@@ -72,14 +72,14 @@ func hello(s *session, args []string) respconn.Value {
 	var user, password, name string
 	var login, rename bool
 	if len(args) > 0 {
-		v, err := strconv.Atoi(args[0])
-		if err != nil {
+		v, ok := respconn.ParseInt(args[0])
+		if !ok {
 			return respconn.Errorf("ERR Protocol version is not an integer or out of range")
 		}
 		if v != 2 && v != 3 {
 			return respconn.Errorf("NOPROTO unsupported protocol version")
 		}
-		version, args = v, args[1:]
+		version, args = int(v), args[1:]
 	}
 	for len(args) > 0 {
 		switch {

@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,11 +19,11 @@ const (
 func proxyEvents(s *session, args []string) respconn.Value {
 	shown := eventsShown
 	if n := len(args) - 2; n >= 0 && strings.EqualFold(args[n], "count") {
-		count, err := strconv.Atoi(args[n+1])
-		if err != nil || count <= 0 {
+		count, ok := respconn.ParseInt(args[n+1])
+		if !ok || count <= 0 {
 			return errNotInt
 		}
-		shown, args = count, args[:n]
+		shown, args = int(count), args[:n]
 	}
 	pool, refusal, ok := s.poolOf(args)
 	if !ok {

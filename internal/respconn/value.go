@@ -1,6 +1,10 @@
 package respconn
 
-import "strings"
+import (
+	"strings"
+
+	"respgate/engine/resp"
+)
 
 // Kind is the type of a value: the byte it has on the wire.
 type Kind byte
@@ -95,3 +99,6 @@ func (v Value) Aggregate() bool {
 	}
 	return false
 }
+
+// ParseInt reads an argument as strictly as Redis does: no sign but '-', no leading zero.
+func ParseInt(arg string) (n int64, ok bool) { return resp.ParseInt([]byte(arg)) }
