@@ -19,7 +19,8 @@ type timeline struct {
 	dropped uint64
 }
 
-// add keeps a complete event. False alarms that repeat must not drive out the switches.
+// add keeps a complete event. False alarms must not drive out the switches: those that repeat are one, and the oldest of the
+// others makes room for what is new.
 func (t *timeline) add(e status.Event) status.Event {
 	if e.Event == status.FalseAlarm {
 		i := slices.IndexFunc(t.events, func(o status.Event) bool {
@@ -31,7 +32,8 @@ func (t *timeline) add(e status.Event) status.Event {
 		}
 	}
 	if len(t.events) == eventsKept {
-		t.events = slices.Delete(t.events, 0, 1)
+		i := max(0, slices.IndexFunc(t.events, func(o status.Event) bool { return o.Event == status.FalseAlarm }))
+		t.events = slices.Delete(t.events, i, i+1)
 		t.dropped++
 	}
 	t.events = append(t.events, e)

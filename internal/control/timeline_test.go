@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,36 +87,89 @@ func showEvent(e status.Event) string {
 	return s
 }
 
-// TestTimelineIsBounded: the oldest events go, and false alarms that repeat are one.
+// line is a timeline whose events have numbers.
+type line struct {
+	timeline
+	last uint64
+}
+
+func (l *line) put(kind, group, cause string, at time.Duration) status.Event {
+	l.last++
+	return l.add(status.Event{ID: l.last, Event: kind, Group: group, Cause: cause, At: time.Unix(1e9, 0).Add(at)})
+}
+
+// count gives the events of a kind, and the oldest of them.
+func (l *line) count(kind string) (n int, oldest uint64) {
+	for _, e := range slices.Backward(l.events) {
+		if e.Event == kind {
+			n, oldest = n+1, e.ID
+		}
+	}
+	return n, oldest
+}
+
+// TestTimelineIsBounded: the oldest events go.
 func TestTimelineIsBounded(t *testing.T) {
 	t.Parallel()
-	var tl timeline
-	start := time.Unix(1e9, 0)
+	var l line
 	for i := range 3 * eventsKept {
-		tl.add(status.Event{ID: uint64(i), Event: status.Switched, At: start.Add(time.Duration(i) * time.Second)})
+		l.put(status.Switched, "g1", "", time.Duration(i)*time.Second)
 	}
-	if l := tl.limit("pool 'p'"); l.Used != eventsKept || l.Max != eventsKept || l.Hits != 2*eventsKept || tl.events[0].ID != 2*eventsKept {
-		t.Errorf("%+v, the oldest is %d", l, tl.events[0].ID)
+	if got := l.limit("pool 'p'"); got.Used != eventsKept || got.Max != eventsKept || got.Hits != 2*eventsKept || l.events[0].ID != 2*eventsKept+1 {
+		t.Errorf("%+v, the oldest is %d", got, l.events[0].ID)
 	}
-	alarm := func(id uint64, group, cause string, after time.Duration) status.Event {
-		return tl.add(status.Event{ID: id, Event: status.FalseAlarm, Group: group, Cause: cause, At: start.Add(after)})
-	}
+}
+
+// TestTimelineRepeats: false alarms that repeat are one.
+func TestTimelineRepeats(t *testing.T) {
+	t.Parallel()
+	var l line
 	for i := range 1000 {
-		alarm(uint64(1000+i), "g1", "EOF", time.Hour+time.Duration(i)*time.Second)
+		l.put(status.FalseAlarm, "g1", "EOF", time.Duration(i)*time.Second)
 	}
-	alarm(3000, "g1", "RST", 2*time.Hour)
-	alarm(3001, "g2", "RST", 2*time.Hour)
-	if e := alarm(3002, "g1", "RST", 2*time.Hour+repeatWithin); e.Repeats != 0 {
+	l.put(status.FalseAlarm, "g1", "RST", 2*time.Hour)
+	l.put(status.FalseAlarm, "g2", "RST", 2*time.Hour)
+	if e := l.put(status.FalseAlarm, "g1", "RST", 2*time.Hour+repeatWithin); e.Repeats != 0 {
 		t.Errorf("one that came later is a repetition: %+v", e)
 	}
 	var ids []uint64
-	for _, e := range tl.events[len(tl.events)-5:] {
+	for _, e := range l.events {
 		ids = append(ids, e.ID)
 	}
-	if want := []uint64{383, 1999, 3000, 3001, 3002}; fmt.Sprint(ids) != fmt.Sprint(want) {
-		t.Errorf("the last events are %v, want %v", ids, want)
+	if want := []uint64{1000, 1001, 1002, 1003}; !slices.Equal(ids, want) {
+		t.Errorf("the events are %v, want %v", ids, want)
 	}
-	if e := tl.events[len(tl.events)-4]; e.Repeats != 999 {
+	if e := l.events[0]; e.Repeats != 999 {
 		t.Errorf("%d repetitions", e.Repeats)
+	}
+}
+
+// TestTimelineKeepsSwitches: false alarms, too far apart to be one, make room for what has happened to the masters.
+func TestTimelineKeepsSwitches(t *testing.T) {
+	t.Parallel()
+	var l line
+	at := time.Duration(0)
+	alarms := func() {
+		for range 2 * eventsKept {
+			at += repeatWithin + time.Second
+			l.put(status.FalseAlarm, "g1", "EOF", at)
+		}
+	}
+	l.put(status.Switched, "g1", "", at)
+	l.put(status.AuthorityLost, "g1", "", at)
+	alarms()
+	n, first := l.count(status.Switched)
+	lost, _ := l.count(status.AuthorityLost)
+	falsely, oldest := l.count(status.FalseAlarm)
+	if n != 1 || first != 1 || lost != 1 || falsely != eventsKept-2 || oldest != l.last-eventsKept+3 {
+		t.Errorf("%d switches, the first is %d; %d of authority; %d false alarms, the oldest is %d of %d", n, first, lost, falsely, oldest, l.last)
+	}
+	for range eventsKept {
+		l.put(status.Switched, "g1", "", at)
+	}
+	alarms() // of which one has a place, so that it can be seen what goes on
+	n, _ = l.count(status.Switched)
+	if falsely, oldest = l.count(status.FalseAlarm); n != eventsKept-1 || falsely != 1 || oldest != l.last || len(l.events) != eventsKept {
+		t.Errorf("%d switches, %d false alarms, the oldest is %d of %d", n, falsely, oldest, l.last)
 	}
 }
