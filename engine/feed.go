@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"strings"
 
 	"respgate/engine/buffer"
 	"respgate/engine/resp"
@@ -41,6 +43,9 @@ func (s *session) openFeed(g *group) bool {
 		return false
 	}
 	s.feeds[g] = ln
+	if s.monitoring() {
+		s.call.left++
+	}
 	if ln.link() != nil {
 		s.feedUp(ln)
 		return true
@@ -101,6 +106,18 @@ func (s *session) feedLost(ln *lane) {
 			}
 		}
 	}
+}
+
+// feedGone takes note that a group has left the pool: nobody waits for its word any more.
+func (s *session) feedGone(ln *lane) {
+	for kind := range s.subs.names {
+		for _, sub := range s.subs.names[kind] {
+			if sub.pending[ln] {
+				s.confirmed(ln, sub, sub.leaving)
+			}
+		}
+	}
+	s.monitorConfirmed(ln)
 }
 
 // fed takes what comes on a feed and is no push.
@@ -307,7 +324,33 @@ func (call *feedCall) late() string {
 			return fmt.Sprintf("ERR respgate: not subscribed: %s (waited %d ms)", ln.server.why(), (c.loop.now-call.request.start)/1e6)
 		}
 	}
-	return fmt.Sprintf("ERR respgate: not subscribed: not confirmed by every group within %d ms", (c.loop.now-call.request.start)/1e6)
+	return fmt.Sprintf("ERR respgate: not subscribed: not confirmed by every group within %d ms; groups that have not: %s", (c.loop.now-call.request.start)/1e6, call.missing())
+}
+
+// maxNamed is how many groups an error names.
+const maxNamed = 8
+
+// missing names the groups that have not confirmed a call.
+func (call *feedCall) missing() string {
+	s := call.session
+	left := map[*lane]bool{}
+	for kind := range s.subs.names {
+		for _, sub := range s.subs.names[kind] {
+			if sub.call == call {
+				maps.Copy(left, sub.pending)
+			}
+		}
+	}
+	var names []string
+	for _, g := range s.client.pool.groups {
+		if ln := s.feeds[g]; ln != nil && (left[ln] || s.monitoring() && !ln.watched) {
+			names = append(names, "'"+g.name+"'")
+		}
+	}
+	if more := len(names) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // finish answers the call.
@@ -344,9 +387,11 @@ func (s *session) refusedBy(ln *lane, op feedOp, text string) {
 // follow adapts the session to the groups the pool has now.
 func (s *session) follow() {
 	p := s.client.pool
+	var gone []*lane
 	for g, ln := range s.feeds {
 		if p.byName[g.name] != g {
 			delete(s.feeds, g)
+			gone = append(gone, ln)
 			ln.handBack()
 		}
 	}
@@ -363,5 +408,8 @@ func (s *session) follow() {
 			s.client.miss() // it would not be told of what happens in that group
 			return
 		}
+	}
+	for _, ln := range gone {
+		s.feedGone(ln)
 	}
 }

@@ -230,7 +230,10 @@ func TestSubscribeUnanswered(t *testing.T) {
 		servers[1].change(func() { servers[1].silent["SUBSCRIBE"] = true })
 		within(100 * time.Millisecond)
 		a.send(req("SUBSCRIBE", "ch"))
-		a.wantError("ERR respgate: not subscribed: ")
+		a.wantError("ERR respgate: not subscribed: not confirmed by every group within ", " ms; groups that have not: 'g2'\r\n")
+		servers[1].change(func() { servers[1].silent["MONITOR"] = true })
+		a.send(req("MONITOR"))
+		a.wantError("ERR respgate: not subscribed: not confirmed by every group within ", " ms; groups that have not: 'g2'\r\n")
 		within(time.Minute)
 		a.do("*3\r\n"+bulk("unsubscribe")+"$-1\r\n:0\r\n", "UNSUBSCRIBE")
 		a.do("$1\r\n1\r\n", "GET", key)
@@ -335,4 +338,82 @@ func TestSessionsOfRemovedGroup(t *testing.T) {
 		}
 		until(t, "its links are closed", func() bool { left, _ := servers[1].connections(); return left == 0 })
 	})
+}
+
+// only is a change that leaves pool "p" with some of the groups that it began with.
+func (r *rig) only(names ...string) func(*topology.Snapshot) {
+	return func(s *topology.Snapshot) {
+		p := s.Pool("p")
+		p.Groups = nil
+		for _, name := range names {
+			p.Groups = append(p.Groups, &topology.Group{Name: name, Master: r.servers[name].master(1)})
+		}
+		setRing(p)
+	}
+}
+
+// TestRemovedGroupConfirmsNothing: what waits for the word of every group does not wait for one that leaves the pool, and a group
+// that comes meanwhile does not speak for another.
+func TestRemovedGroupConfirmsNothing(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r, servers := newSessionRig(t, v, 3, nil)
+		r.apply(r.only("g1", "g2"))
+		leaver := r.dial()
+		leaver.do(confirmation("*", "subscribe", "ch", 1), "SUBSCRIBE", "ch")
+		servers[1].change(func() {
+			for _, name := range []string{"SUBSCRIBE", "UNSUBSCRIBE", "MONITOR"} {
+				servers[1].silent[name] = true
+			}
+		})
+		begins, monitor := r.dial(), r.dial()
+		leaver.send(req("UNSUBSCRIBE", "ch"))
+		begins.send(req("SUBSCRIBE", "two"))
+		monitor.send(req("MONITOR"))
+		for _, s := range servers[:2] {
+			s.asked(t, "unsubscribe ch")
+			s.asked(t, "subscribe two")
+			s.asked(t, "MONITOR")
+		}
+		until(t, "the other group has confirmed", func() bool { return r.monitors("g1") == 1 })
+		r.apply(r.only("g1", "g2", "g3"))
+		until(t, "the new group has confirmed", func() bool { return r.monitors("g3") == 1 })
+		if n := r.waiting(); n != 3 {
+			t.Errorf("%d clients wait for the word of g2, want 3", n)
+		}
+		r.apply(r.only("g1", "g3"))
+		leaver.want(confirmation("*", "unsubscribe", "ch", 0))
+		begins.want(confirmation("*", "subscribe", "two", 1))
+		monitor.want("+OK\r\n")
+	})
+}
+
+// sessionsOf looks at all sessions of pool "p".
+func (r *rig) sessionsOf(f func(*session)) {
+	for _, l := range r.e.loops {
+		l.call(func() {
+			for s := range l.pools["p"].sessions {
+				f(s)
+			}
+		})
+	}
+}
+
+// monitors are the clients whose MONITOR a group has confirmed.
+func (r *rig) monitors(group string) (n int) {
+	r.sessionsOf(func(s *session) {
+		if ln := s.feeds[s.client.pool.byName[group]]; ln != nil && ln.watched {
+			n++
+		}
+	})
+	return n
+}
+
+// waiting are the clients that wait for the word of every group.
+func (r *rig) waiting() (n int) {
+	r.sessionsOf(func(s *session) {
+		if s.call != nil {
+			n++
+		}
+	})
+	return n
 }

@@ -39,9 +39,12 @@ func (ln *lane) startMonitor() {
 	ln.link().write("MONITOR")
 }
 
+// monitoring reports that the client waits for the answer to MONITOR.
+func (s *session) monitoring() bool { return s.call != nil && s.call.request.cmd == cmdMonitor }
+
 // monitorConfirmed notes that a feed's server has begun.
 func (s *session) monitorConfirmed(ln *lane) {
-	if ln.watched || s.call == nil {
+	if ln.watched || !s.monitoring() {
 		return
 	}
 	ln.watched = true

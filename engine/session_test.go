@@ -80,7 +80,7 @@ func (s *stateful) do(c *fakeConn, st *connState, name string, args []string) (s
 	case "MULTI":
 		st.multi = true
 		return "+OK\r\n", true
-	case "WATCH", "UNWATCH":
+	case "WATCH", "UNWATCH", "MONITOR":
 		return "+OK\r\n", true
 	case "DISCARD":
 		*st = connState{subs: st.subs}
