@@ -115,7 +115,7 @@ func proxyCommands() []*command {
 			summary:   "Makes a replica the master of a group, or of ALL, through Sentinel, or points the group at a node that says it is a master",
 			arguments: []argument{poolArgument, {name: "group", kind: text}, nodeOptional},
 			reply: "`+OK <old master> <new master> <milliseconds>` when the new master serves, and ` warning: <text>` after it if the old one could not be made a replica. ALL: the groups one by one, each when the one before is as it was, until the first failure: " +
-				"an array of `+<group> OK <old master> <new master> <milliseconds>`, and at its end the error, if there was one. Sentinel's `down-after-milliseconds` of the group has to be 1000 or more.",
+				"an array of `+<group> OK <old master> <new master> <milliseconds>`, and at its end the error, if there was one. Sentinel's `down-after-milliseconds` of the group has to be 1000 or more, and `hold.timeout` of the pool 2s.",
 			errors: append([]string{
 				"-INPROG a switch of the group, here or by another proxy, or a failover, is running already",
 				"-NOQUORUM too few sentinels agree or answer",

@@ -12,11 +12,12 @@ const (
 	finishLimit = 300 * time.Millisecond // of that, for the transactions that were begun: all others wait for them
 	switchLimit = 10 * time.Second       // from Sentinel's consent to the new master; requests are not held longer than that either
 	switchPoll  = 5 * time.Millisecond
+	leastHold   = 2 * time.Second // that requests must be allowed to wait: they do for 1.2 s or so, 2 on a busy machine
 )
 
 // Switch is the planned switch-over. Whatever fails before Sentinel has agreed to it is undone, and the error names the step:
 //
-//	1  check      a quorum, replicas that are connected, no failover, no other operator
+//	1  check      requests may wait, a quorum, replicas that are connected, no failover, no other operator
 //	2  hold       new requests of the group wait, those in flight finish
 //	3  pause      its master takes no write from anybody
 //	4  catch-up   its replicas have what it has
@@ -121,6 +122,10 @@ func (c *Controller) claim(pool, name string) (t *target, err error) {
 		}
 		if t.old == "" {
 			err = &Error{"NOTREADY", fmt.Sprintf("group '%s' in pool '%s' has no master to switch from: %s", name, pool, g.cause)}
+			return
+		}
+		if most := g.pool.holdTimeout(); most < leastHold {
+			err = &Error{"ERR", fmt.Sprintf("check: hold.timeout of pool '%s' is %d ms: the requests of group '%s' wait while it is switched, and would fail after that time; set %v or more, or auto", pool, most.Milliseconds(), name, leastHold)}
 			return
 		}
 		t.mark = &pause{why: "planned switch-over", finish: true}
