@@ -339,3 +339,22 @@ func TestDescriptors(t *testing.T) {
 	}
 	until(t, "no descriptor is left open", func() bool { return descriptors(t) <= before })
 }
+
+// TestBlameAfterReload: an error of one group in a request over several names that group, whatever place it has got meanwhile.
+func TestBlameAfterReload(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1", "g2"})
+		a, k1, k2 := r.dial(), r.key("g1", 0), r.key("g2", 0)
+		r.servers["g2"].on(func(_ *fakeConn, args []string) (string, bool) { return "-OOM x\r\n", args[0] == "MGET" })
+		r.servers["g2"].hold()
+		a.send(req("MGET", k1, k2))
+		until(t, "the group is asked", func() bool { return r.stats("g2").Inflight == 1 })
+		r.apply(func(s *topology.Snapshot) {
+			p := s.Pool("p")
+			p.Groups[0], p.Groups[1] = p.Groups[1], p.Groups[0]
+			setRing(p)
+		})
+		r.servers["g2"].open()
+		a.want("-OOM x (respgate: group 'g2')\r\n")
+	})
+}

@@ -267,13 +267,6 @@ func (p *pool) route(key []byte) int {
 	return p.topo.Ring.Index(key)
 }
 
-func (p *pool) groupName(i int) string {
-	if i < 0 || i >= len(p.groups) {
-		return ""
-	}
-	return p.groups[i].name
-}
-
 func (p *pool) addClient(c *client) {
 	c.next = p.clients
 	if p.clients != nil {

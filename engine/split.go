@@ -264,7 +264,7 @@ func (l *loop) gather(r, f *request, rep *reply) []byte {
 func (c *client) blamed(f *request, rep *reply) []byte {
 	text := line(rep.first())
 	if rep.chunk != nil { // a server's; the proxy's own name the group already
-		text += " (respgate: group '" + c.pool.groupName(int(f.parent.split.parts[f.part].group)) + "')"
+		text += " (respgate: group '" + f.server.group.name + "')"
 	}
 	return resp.AppendError(nil, text)
 }
