@@ -49,8 +49,9 @@ type group struct {
 	others  map[way]*server
 	lanes   laneList
 
-	address      int  // which of its master's is dialled: the one that led there last, or the next
-	permitsMulti bool // its master has said OK to one, with the credentials of now
+	era          uint8 // stands for its master among those of lately, never 0; a generation is counted over all groups
+	address      int   // which of its master's is dialled: the one that led there last, or the next
+	permitsMulti bool  // its master has said OK to one, with the credentials of now
 
 	restoring    *timer.Timer // tells of subscriptions that are in place again; nil until there are any
 	restoredSubs int
@@ -122,8 +123,8 @@ func (p *pool) update(t *topology.Pool) {
 		if tg.Hold && (g.topo == nil || !g.topo.Hold) {
 			g.shared.most.Store(g.shared.held.Load())
 		}
-		if g.topo != nil && g.topo.Master.Generation != tg.Master.Generation {
-			g.address = 0
+		if g.topo == nil || g.topo.Master.Generation != tg.Master.Generation {
+			g.address, g.era = 0, g.era%255+1
 		}
 		g.topo = tg
 		groups[i], byName[tg.Name] = g, g

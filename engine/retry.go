@@ -79,7 +79,7 @@ func (k *link) believes(r *request, demoted bool) bool {
 	switch {
 	case k.blocked && k.proven && (k.demoted || !demoted):
 		return true // the server has said so by itself
-	case demoted && r.refusedBy == s.era() || !demoted && r.retries >= maxRetries && h.answered != s.group.answered:
+	case demoted && r.refusedBy == s.group.era || !demoted && r.retries >= maxRetries && h.answered != s.group.answered:
 		return false
 	case k.blocked && (k.demoted || !demoted):
 		return true // which costs no more
@@ -118,7 +118,7 @@ func (k *link) rejected(r *request, rep *reply) bool {
 	case !script:
 		k.proven = true
 	case demoted:
-		r.refusedBy = s.era()
+		r.refusedBy = s.group.era
 	case r.retries < maxRetries:
 		r.retries++
 	}
@@ -126,9 +126,6 @@ func (k *link) rejected(r *request, rep *reply) bool {
 	k.takeRequest(r)
 	return true
 }
-
-// era stands for the generation of the server's master, never 0.
-func (s *server) era() uint8 { return uint8(s.master.Generation%255) + 1 }
 
 // takeRequest puts a request that was in flight on the retry list.
 func (k *link) takeRequest(r *request) {
@@ -185,6 +182,9 @@ func (k *link) passOver(client int64) {
 	for k.retry.count > 0 {
 		r := k.retry.pop()
 		switch {
+		case r.dead(): // of a fragment nobody knows whose it was: its request may be another's by now
+			l.leave(r, inServer)
+			continue
 		case r.clientID() != client:
 			rest.push(r)
 			continue

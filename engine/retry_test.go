@@ -255,6 +255,30 @@ func TestScriptsRefused(t *testing.T) {
 	})
 }
 
+// TestScriptRefusedTwice: two masters that refuse a script are two, however many masters other groups have had in between.
+func TestScriptRefusedTwice(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r := newRig(t, v, []string{"g1"})
+		a, first, second, last := r.dial(), r.servers["g1"], newFake(t), newFake(t)
+		a.do(":0\r\n", "TOUCH", "k")
+		for _, s := range []*fake{first, second} {
+			s.on(func(_ *fakeConn, args []string) (string, bool) {
+				if args[0] != "EVAL" {
+					return "", false
+				}
+				s.role = "slave"
+				return "-READONLY You can't write against a read only replica.\r\n", true
+			})
+		}
+		a.send(req("EVAL", "s", "1", "k"))
+		until(t, "the first has refused it", func() bool { return r.stats("g1").Retried == 1 })
+		r.apply(change("g1", func(g *topology.Group) { g.Master = second.master(1 + 255) }))
+		until(t, "the second has refused it", func() bool { return len(second.requests()) == 1 })
+		r.apply(change("g1", func(g *topology.Group) { g.Master = last.master(1 + 2*255) }))
+		a.want(bulk("EVAL s 1 k"))
+	})
+}
+
 // TestScriptLies: a script that gives itself out for refused by a master is executed twice, costs its group one look at the
 // master, and nobody else a reply.
 func TestScriptLies(t *testing.T) {
