@@ -9,7 +9,10 @@ import (
 	"respgate/tests/harness"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	harness.Unhurried = true
+	harness.Main(m)
+}
 
 // What most tests say.
 var (

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"respgate/tests/harness"
 )
@@ -119,7 +118,6 @@ func twoServers(t *testing.T, lines ...string) (p *harness.Proxy, keys map[strin
 	p.WaitUp("cache")
 	keys = keysIn(t, p, "cache", "k", 4)
 	other := dial(t, p.Config.Addr("cache"))
-	other.Timeout = 3 * time.Second // the pool's: who waits for longer has been forgotten
 	return p, keys, func() {
 		t.Helper()
 		for range 25 {

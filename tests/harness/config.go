@@ -16,6 +16,21 @@ type Config struct {
 	t       testing.TB
 }
 
+// Unhurried gives each pool whose lines say nothing of it time for everything: with a fixed list a request waits for a second until its
+// connection is up, which is less than a busy machine may need. A suite that is not about time sets it before its first test.
+var Unhurried bool
+
+// unhurried adds the lines for that.
+func unhurried(lines []string) []string {
+	for _, line := range []string{"timeout: 30s", "hold: { timeout: 30s }"} {
+		key, _, _ := strings.Cut(line, " ")
+		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, key) }) {
+			lines = append(slices.Clip(lines), line)
+		}
+	}
+	return lines
+}
+
 type poolConfig struct {
 	name, listen string
 	lines        []string
@@ -126,7 +141,11 @@ func (c *Config) String() string {
 	b.WriteString("pools:\n")
 	for _, p := range c.pools {
 		fmt.Fprintf(&b, "  %s:\n    listen: %q\n", p.name, p.listen)
-		for _, l := range p.lines {
+		lines := p.lines
+		if Unhurried {
+			lines = unhurried(lines)
+		}
+		for _, l := range lines {
 			fmt.Fprintf(&b, "    %s\n", l)
 		}
 	}
