@@ -362,7 +362,7 @@ func TestSingleLink(t *testing.T) {
 	t.Parallel()
 	a := startFakeNode(t)
 	var sentinels []*fakeSentinel
-	cfg := Config{Pool: "p", Groups: []string{"g1"}, Links: 1, Lease: 0, Heartbeat: 50 * time.Millisecond, Timeout: 500 * time.Millisecond}
+	cfg := Config{Pool: "p", Groups: []string{"g1"}, Links: 1, Lease: 0, Timeout: 5 * time.Second} // heartbeats that a slow machine does not miss
 	for range 2 {
 		s := startFakeSentinel(t, false, map[string]candidate{"g1": {Address: a.addr, Epoch: 1}})
 		sentinels = append(sentinels, s)

@@ -76,7 +76,7 @@ func TestRealNodes(t *testing.T) {
 	// The replica is told with its lag; a killed connection is replaced at once.
 	n := &node{addr: master.addr}
 	defer n.close()
-	q := question{timeout: time.Second}
+	q := question{timeout: time.Minute}
 	eventually(t, "the replica is online", func() bool {
 		r := n.ask(context.Background(), q)
 		return len(r.Replicas) == 1 && r.Replicas[0].Online && r.Replicas[0].Lag <= replicaLag && r.Replicas[0].Address == replica.addr && r.RunID != ""

@@ -62,14 +62,14 @@ func (s *server) kill() {
 
 // do sends one command and returns the reply, an error reply included.
 func (s *server) do(args ...string) (respconn.Value, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	c, err := respconn.Dial(ctx, "tcp", s.addr.String(), respconn.Limits{})
 	if err != nil {
 		return respconn.Value{}, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return respconn.Value{}, err
 	}
 	return c.Do(args...)

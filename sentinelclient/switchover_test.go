@@ -41,7 +41,7 @@ func openTheatre(t *testing.T) *theatre {
 	th := &theatre{answers: map[string]func() respconn.Value{}}
 	th.master = startFake(t, func(c net.Conn) { th.node(c, "master") })
 	th.replica = startFake(t, func(c net.Conn) { th.node(c, "replica") })
-	cfg := Config{Pool: "p", Groups: []string{"g1"}, Lease: LeaseAuto, Timeout: 2 * time.Second}
+	cfg := Config{Pool: "p", Groups: []string{"g1"}, Lease: LeaseAuto, Timeout: 2 * time.Second, MasterTimeout: 10 * time.Second}
 	for i := range 3 {
 		s := startFakeSentinel(t, false, map[string]candidate{"g1": {Address: th.master.addr, Epoch: 1}})
 		s.mu.Lock()
@@ -437,10 +437,20 @@ func TestSwitchoverUnanswered(t *testing.T) {
 func TestSwitchoverTimesOut(t *testing.T) {
 	t.Parallel()
 	th := openTheatre(t)
-	th.answer(agreed, func() respconn.Value { th.failing = true; return respconn.Simple("OK") })
-	s := th.begun(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	looks := 0
+	th.answer(agreed, func() respconn.Value { th.failing = true; return respconn.Simple("OK") })
+	th.answer("sentinel1 SENTINEL MASTER", func() respconn.Value {
+		if th.failing {
+			looks++
+		}
+		if looks == 20 { // more than the monitor has
+			cancel()
+		}
+		return th.info("flags", map[bool]string{true: "master,failover_in_progress", false: "master"}[th.failing])
+	})
+	s := th.begun(t)
 	_, err := s.Promote(ctx, certain)
 	s.Close()
 	if err == nil || !strings.HasPrefix(err.Error(), "TIMEOUT failover: ") || th.did("master CLIENT UNPAUSE") {
