@@ -534,6 +534,21 @@ func TestAuthorityWithdrawn(t *testing.T) {
 	})
 }
 
+// A master is vouched for before it is served for the first time: there is no moment in which it may be served for ever.
+func TestVouchedBeforeServed(t *testing.T) {
+	bubble(t, onePool, func(t *testing.T, w *world) {
+		release := w.plane.close()
+		g := up("10.0.1.1:6379", 1)
+		g.LeaseUntil = time.Now().Add(3 * time.Second)
+		w.latest("cache").deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": g}))
+		synctest.Wait()
+		if got := strings.Join(w.plane.leases(), "; "); got != "cache/g1 is served for 3s" {
+			t.Errorf("while its first snapshot is on its way: %q", got)
+		}
+		release()
+	})
+}
+
 // TestRelieved: the data plane learns whether a master was alive when it was left.
 func TestRelieved(t *testing.T) {
 	bubble(t, onePool, func(t *testing.T, w *world) {

@@ -21,6 +21,7 @@ func (c *Controller) settle(now time.Time) {
 			if g.disowned() {
 				c.withdraw(g, now)
 			}
+			c.vouchFirst(g)
 		}
 	})
 	c.names.keep(used)

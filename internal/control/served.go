@@ -39,6 +39,20 @@ func (c *Controller) vouch(g *group) {
 	}
 }
 
+// vouchFirst vouches for a group before its first master is served, which would have no end otherwise until vouch comes. Where one is
+// served already it is another source's, and was not vouched for by this one.
+func (c *Controller) vouchFirst(g *group) {
+	if g.vouched != nil {
+		return
+	}
+	if p := c.snap.Pool(g.pool.name); p != nil {
+		if t, _ := p.Group(g.name); t != nil && t.Master.Known() {
+			return
+		}
+	}
+	c.vouch(g)
+}
+
 // withdraw ends what was vouched before its time.
 func (c *Controller) withdraw(g *group, now time.Time) {
 	if g.vouched != nil && (g.vouched.IsZero() || g.vouched.After(now)) {
