@@ -215,7 +215,7 @@ func (g *group) masterless(v sentinelclient.GroupView, now time.Time) {
 	case !g.pool.view.Ready && g.pool.view.Cause != "":
 		g.access, g.reason = topology.Reject, "sentinel unreachable: "+g.pool.view.Cause
 	case v.State == sentinelclient.GroupNone:
-		g.access, g.reason = topology.Reject, "no verified master for group '"+g.name+"': "+v.Cause
+		g.access, g.reason = topology.Reject, "no verified master: "+v.Cause
 	}
 }
 
