@@ -92,20 +92,42 @@ func (s *Switchover) willing(ctx context.Context) (*asker, error) {
 	for i, from := range s.agreed {
 		a := askSentinel(from, s.cfg)
 		next, running, err := s.told(ctx, a)
+		var stranger Address
 		if err == nil && next.IsZero() && !running {
-			s.agreed = slices.Concat(s.agreed[i:], s.agreed[:i])
-			return a, nil
+			stranger, err = s.stranger(ctx, a)
+			if err == nil && stranger.IsZero() {
+				s.agreed = slices.Concat(s.agreed[i:], s.agreed[:i])
+				return a, nil
+			}
 		}
 		a.close()
 		switch {
 		case running:
 			return nil, &CommandError{Code: "INPROG", Text: fmt.Sprintf("failover: sentinel %v: a failover of it is under way", from.Address)}
+		case !stranger.IsZero():
+			return nil, &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf("failover: sentinel %v could promote replica %v by now, and nobody has looked whether that has caught up: switch again", from.Address, stranger)}
 		case err == nil:
 			return nil, &CommandError{Code: "NOTREADY", Text: fmt.Sprintf("failover: sentinel %v: its master is %v now, not %v", from.Address, next, s.master.addr)}
 		}
 		silent = append(silent, tidy(err).Error())
 	}
 	return nil, &CommandError{Code: "NOQUORUM", Text: "failover: no sentinel answers any more: " + strings.Join(silent, "; ")}
+}
+
+// stranger is a replica that a sentinel could promote and that is not among those
+// that have caught up: it has been seen again, or for the first time, meanwhile.
+func (s *Switchover) stranger(ctx context.Context, sentinel *asker) (Address, error) {
+	v, err := sentinel.must(ctx, "SENTINEL", "REPLICAS", s.group)
+	if err != nil {
+		return Address{}, err
+	}
+	list, err := parseReplicas(v)
+	for _, r := range list {
+		if r.Why == "" && !slices.Contains(s.replicas, r.Address) {
+			return r.Address, nil
+		}
+	}
+	return Address{}, err
 }
 
 // locked looks whether the lock is still held: it has gone with its connection.

@@ -26,7 +26,7 @@ const (
 type readiness struct {
 	agreed    []Sentinel // a majority: a quorum is there, no failover runs; the active one first
 	downAfter time.Duration
-	replicas  []Address // every one that Sentinel could promote; all are connected
+	replicas  []Address // every one that one of those could promote; all are connected
 	valkey    int       // major version of the master, 0 of a Redis
 }
 
@@ -87,8 +87,8 @@ func survey(ctx context.Context, cfg *Config, group string, master Address, firs
 		return nil, &CommandError{Code: "ERR", Text: fmt.Sprintf("down-after-milliseconds is %d: writers can be paused for half of that, which may be over before the promotion is; set %d or more",
 			st.downAfter.Milliseconds(), (2 * leastPause).Milliseconds())}
 	}
-	i := slices.IndexFunc(opinions, func(o opinion) bool { return o.err == nil })
-	return st, st.inspect(ctx, cfg, master, opinions[i].replicas)
+	opinions = slices.DeleteFunc(opinions, func(o opinion) bool { return o.err != nil })
+	return st, st.inspect(ctx, cfg, master, opinions)
 }
 
 // precedence puts the active sentinel before the others, both among those that
@@ -179,22 +179,28 @@ func parseReplicas(v respconn.Value) ([]sentinelReplica, error) {
 	return list, nil
 }
 
-// inspect asks the master what it is, and every replica that could be promoted
-// whether it is connected and not far behind.
-func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, replicas []sentinelReplica) error {
+// inspect asks the master what it is, and every replica that could be promoted by
+// one of those who agree, as any of them may be the one that does it, whether it
+// is connected and not far behind.
+func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, agreed []opinion) error {
 	refuse := func(format string, args ...any) error {
 		return &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf(format, args...)}
 	}
+	var by []Sentinel // who could promote each replica, the first of them
 	var out []string
-	for _, r := range replicas {
-		if r.Why == "" {
-			st.replicas = append(st.replicas, r.Address)
-		} else {
-			out = append(out, r.Address.String()+" "+r.Why)
+	for _, o := range agreed {
+		for _, r := range o.replicas {
+			text := r.Address.String() + " " + r.Why
+			switch {
+			case r.Why == "" && !slices.Contains(st.replicas, r.Address):
+				st.replicas, by = append(st.replicas, r.Address), append(by, o.from)
+			case r.Why != "" && !slices.Contains(out, text):
+				out = append(out, text)
+			}
 		}
 	}
 	if len(st.replicas) == 0 {
-		return refuse("master %v has no replica that could take over (%s)", master, strings.Join(append(out, fmt.Sprintf("%d known", len(replicas))), "; "))
+		return refuse("master %v has no replica that could take over (%s)", master, strings.Join(append(out, fmt.Sprintf("%d known", len(out))), "; "))
 	}
 	a := askNode(master, cfg)
 	defer a.close()
@@ -219,7 +225,7 @@ func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, r
 			have, err := offsetOf(ctx, a, "slave")
 			switch {
 			case err != nil:
-				errs[i] = refuse("replica %v", err)
+				errs[i] = refuse("replica %v (sentinel %v could promote it)", err, by[i].Address)
 			case offset-have > mostBehind:
 				errs[i] = refuse("replica %v is %d bytes behind: wait until it has caught up", r, offset-have)
 			}

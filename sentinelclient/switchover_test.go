@@ -247,12 +247,12 @@ func TestSwitchoverRefused(t *testing.T) {
 		}, "NOQUORUM 1 of the 3", "is down", false, false},
 		{"nobody knows it", func(th *theatre) { th.always("sentinel", fail("ERR No such master with that name")) }, "NOGROUP sentinel ", "", false, false},
 		{"impatient sentinels", func(th *theatre) { th.always("sentinel2 SENTINEL MASTER", th.info("down-after-milliseconds", "999")) }, "ERR down-after-milliseconds is 999", "set 1000 or more", false, false},
-		{"no replica", func(th *theatre) { th.always("sentinel1 SENTINEL REPLICAS", respconn.List()) }, "NOREPLICA ", "0 known", false, false},
+		{"no replica", func(th *theatre) { th.lists() }, "NOREPLICA ", "0 known", false, false},
 		{"a replica that may not", func(th *theatre) {
-			th.always("sentinel1 SENTINEL REPLICAS", respconn.List(respconn.Fields("ip", "10.0.0.2", "port", "1", "flags", "slave", "slave-priority", "0")))
+			th.lists(respconn.Fields("ip", "10.0.0.2", "port", "1", "flags", "slave", "slave-priority", "0"))
 		}, "NOREPLICA ", "10.0.0.2:1 its priority is 0", false, false},
 		{"a replica that is down", func(th *theatre) {
-			th.always("sentinel1 SENTINEL REPLICAS", respconn.List(respconn.Fields("ip", "10.0.0.2", "port", "1", "flags", "s_down,slave", "slave-priority", "1")))
+			th.lists(respconn.Fields("ip", "10.0.0.2", "port", "1", "flags", "s_down,slave", "slave-priority", "1"))
 		}, "NOREPLICA ", "10.0.0.2:1 s_down", false, false},
 		{"a replica without its master", func(th *theatre) { th.always("replica ROLE", th.following("connecting", 1000)) }, "NOREPLICA replica ", "it must be connected", false, false},
 		{"a replica far behind", func(th *theatre) {
