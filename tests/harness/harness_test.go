@@ -54,25 +54,73 @@ func TestFleetChanges(t *testing.T) {
 func TestLedgerFindsLoss(t *testing.T) {
 	t.Parallel()
 	r := StartRedis(t, RedisOptions{})
-	route := func(keys []string) []string {
-		groups := make([]string, len(keys))
-		for i := range groups {
-			groups[i] = "g1"
-		}
-		return groups
-	}
-	l := StartLedger(t, LedgerOptions{Addr: r.Addr(), Groups: []string{"g1"}, Route: route, Workers: 2, Interval: time.Millisecond})
+	l := StartLedger(t, LedgerOptions{Addr: r.Addr(), Groups: []string{"g1"}, Route: toOne, Workers: 2, Pipeline: 1, Interval: time.Millisecond})
 	l.Progress(200)
 	l.halt()
 	tag := l.workers[0].tag
 	r.Must("RPOP", tag+":l")
-	r.Must("DECRBY", tag+":c0", "2")
-	r.Must("INCRBY", tag+":c1", "3")
+	step := l.workers[0].step
+	r.Must("DECRBY", tag+":c0", fmt.Sprint(2*step))
+	r.Must("INCRBY", tag+":c1", fmt.Sprint(3*step))
 	r.Must("DEL", tag+":s1")
 	got := l.Finish(map[string]*Redis{"g1": r})[0]
 	if got.Lost != 4 || got.Duplicates != 3 || got.Wrong != 0 || got.Failed() != 0 {
 		t.Errorf("lost %d, duplicates %d, wrong %d, failed %d; want 4, 3, 0, 0", got.Lost, got.Duplicates, got.Wrong, got.Failed())
 	}
+}
+
+// TestLedgerFindsSwaps: a reply that belongs to the request of another worker, or to another one of the same pipeline, is no reply
+// that the ledger takes, although all workers are at the same point.
+func TestLedgerFindsSwaps(t *testing.T) {
+	t.Parallel()
+	r := StartRedis(t, RedisOptions{})
+	l := StartLedger(t, LedgerOptions{Addr: r.Addr(), Groups: []string{"g1"}, Route: toOne, Workers: 3, Pipeline: 2, Interval: time.Millisecond})
+	l.Progress(400)
+	l.halt()
+	reply := func(w *worker, q request) Reply {
+		t.Helper()
+		got, err := r.Ask(q.args...)
+		if err != nil {
+			t.Fatalf("%v: %v", q.args, err)
+		}
+		return got
+	}
+	for i, w := range l.workers {
+		other := l.workers[(i+1)%len(l.workers)]
+		for kind, of := range map[string]func(*worker) request{
+			"SET": func(w *worker) request { return w.set(0) }, "GET": func(w *worker) request { return w.get(0) },
+			"INCRBY": func(w *worker) request { return w.incr(0) }, "RPUSH": func(w *worker) request { w.seq++; return w.push() },
+		} {
+			mine, theirs := of(w), of(other)
+			right, swapped := reply(w, mine), reply(other, theirs)
+			before := w.wrong + w.twice + w.stale
+			if mine.answer(right); w.wrong+w.twice+w.stale != before {
+				t.Errorf("worker %d: the right reply to %s, %s, is not taken", i, kind, right.Text())
+			}
+			theirs.answer(swapped)
+			mine = of(w)
+			reply(w, mine)
+			if mine.answer(swapped); kind != "SET" && w.wrong+w.twice+w.stale == before { // one +OK is like another
+				t.Errorf("worker %d: %s, the reply to another one's %s, is taken", i, swapped.Text(), kind)
+			}
+		}
+	}
+	w := l.workers[0]
+	for i, q := range w.requests() { // in one write
+		before := w.wrong
+		if q.answer(reply(w, w.requests()[(i+1)%4])); w.wrong == before {
+			t.Errorf("the reply to the next request of a pipeline is taken for that to %s", q.args[0])
+		}
+	}
+}
+
+// toOne routes every key to g1.
+func toOne(keys []string) []string {
+	groups := make([]string, len(keys))
+	for i := range groups {
+		groups[i] = "g1"
+	}
+	return groups
 }
 
 // TestLedgerCounts: the reply to INCR or RPUSH says whether something was lost, executed twice, or meant for somebody else.

@@ -23,6 +23,7 @@ type LedgerOptions struct {
 	Groups   []string
 	Route    func(keys []string) []string // the group of each key, as the proxy says
 	Workers  int                          // connections per group; 4
+	Pipeline int                          // so many of them send four requests in one write
 	Interval time.Duration                // between two requests of one connection; 5ms
 	Keys     string                       // how keys begin, so that two ledgers of one pool have none in common; "w"
 	// Observe, if it is set, is told of each request by the goroutine that sent it.
@@ -58,6 +59,7 @@ type GroupReport struct {
 	Outage     time.Duration  // the longest time without a success
 	Slowest    time.Duration  // request that succeeded
 	Lost       int            // acknowledged writes that are not there
+	LostSent   time.Time      // when the last of them was sent whose time is known: a SET or an RPUSH
 	Duplicates int            // writes that are there more often than they were sent
 	Stale      int            // reads that were older than an acknowledged write
 	Wrong      int            // replies that belong to another request: never acceptable
@@ -95,13 +97,17 @@ func StartLedger(t testing.TB, o LedgerOptions) *Ledger {
 	if o.Keys == "" {
 		o.Keys = "w"
 	}
+	steps := &primes{}
 	l := &Ledger{options: o, t: t, stop: make(chan struct{}), groups: map[string]*groupBook{}}
 	now := time.Now()
 	for _, g := range o.Groups {
 		l.groups[g] = &groupBook{errors: map[string]int{}, last: now}
 	}
 	for i, tag := range l.tags() {
-		w := &worker{ledger: l, tag: tag, group: o.Groups[i%len(o.Groups)], pushed: map[string]bool{}}
+		w := &worker{
+			ledger: l, tag: tag, group: o.Groups[i%len(o.Groups)], pipelines: i/len(o.Groups) < o.Pipeline,
+			step: steps.next(), ahead: i * aheadEach, pushed: map[string]pushed{},
+		}
 		l.workers = append(l.workers, w)
 		l.wg.Go(w.run)
 	}
@@ -238,217 +244,4 @@ func (b *groupBook) failure(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.errors[text]++
-}
-
-const keysPerWorker = 8
-
-// worker sends one request at a time and knows what its keys must hold.
-type worker struct {
-	ledger *Ledger
-	tag    string
-	group  string
-	conn   *Conn
-
-	sets   [keysPerWorker]struct{ acked, sent int } // the newest sequence number acknowledged, and sent
-	counts [keysPerWorker]struct {
-		acked, unknown int
-		last           int64 // that INCR has answered
-	}
-	pushed map[string]bool // element -> acknowledged
-	length int64           // that RPUSH has answered last
-	seq    int
-	stale  int
-	twice  int
-	wrong  int
-}
-
-func (w *worker) run() {
-	tick := time.NewTicker(w.ledger.options.Interval)
-	defer tick.Stop()
-	defer func() {
-		if w.conn != nil {
-			w.conn.Close()
-		}
-	}()
-	book := w.ledger.groups[w.group]
-	for {
-		select {
-		case <-w.ledger.stop:
-			return
-		case <-tick.C:
-		}
-		began := time.Now()
-		err := w.step()
-		if observe := w.ledger.options.Observe; observe != nil {
-			observe(w.group, began, time.Now(), err)
-		}
-		if err != nil {
-			book.failure(err)
-			continue
-		}
-		book.success(time.Since(began))
-	}
-}
-
-// do sends one request; an error reply is an error. A broken connection is replaced at the next request.
-func (w *worker) do(args ...string) (Reply, error) {
-	if w.conn == nil {
-		c, err := Dial(w.ledger.options.Addr)
-		if err != nil {
-			return Reply{}, err
-		}
-		c.Timeout = 5 * Patience // longer than any hold
-		if p := w.ledger.options.Password; p != "" {
-			if r, err := c.Do("AUTH", p); err != nil || r.Err() != nil {
-				c.Close()
-				return r, errors.Join(err, r.Err())
-			}
-		}
-		w.conn = c
-	}
-	r, err := w.conn.Do(args...)
-	if err != nil {
-		w.conn.Close()
-		w.conn = nil
-		return r, fmt.Errorf("connection: %w", err)
-	}
-	return r, r.Err()
-}
-
-func (w *worker) key(kind string, i int) string { return fmt.Sprintf("%s:%s%d", w.tag, kind, i) }
-
-func (w *worker) step() error {
-	w.seq++
-	i := (w.seq / 4) % keysPerWorker
-	switch w.seq % 4 {
-	case 0:
-		return w.set(i)
-	case 1:
-		return w.get(i)
-	case 2:
-		return w.incr(i)
-	}
-	return w.push()
-}
-
-func (w *worker) set(i int) error {
-	w.sets[i].sent++
-	n := w.sets[i].sent
-	r, err := w.do("SET", w.key("s", i), w.value(i, n))
-	if err != nil {
-		return err
-	}
-	if r.Kind != '+' || r.Str != "OK" {
-		w.wrong++
-	}
-	w.sets[i].acked = n
-	return nil
-}
-
-func (w *worker) value(i, n int) string { return fmt.Sprintf("%s/%d/%d", w.tag, i, n) }
-
-func (w *worker) get(i int) error {
-	r, err := w.do("GET", w.key("s", i))
-	if err != nil {
-		return err
-	}
-	n, ok := w.read(i, r)
-	switch {
-	case !ok:
-		w.wrong++
-	case n < w.sets[i].acked:
-		w.stale++
-	}
-	return nil
-}
-
-// read gives the sequence number in the value of key i; false if the value cannot have come from this worker.
-func (w *worker) read(i int, r Reply) (int, bool) {
-	if r.Null {
-		return 0, true
-	}
-	rest, ok := strings.CutPrefix(r.Str, fmt.Sprintf("%s/%d/", w.tag, i))
-	n, err := strconv.Atoi(rest)
-	return n, ok && r.Kind == '$' && err == nil && n <= w.sets[i].sent
-}
-
-func (w *worker) incr(i int) error {
-	r, err := w.do("INCR", w.key("c", i))
-	if err != nil {
-		w.counts[i].unknown++
-		return err
-	}
-	c := &w.counts[i]
-	w.counted(r, c.last, int64(c.acked+c.unknown+1))
-	c.last = r.Int
-	c.acked++
-	return nil
-}
-
-// counted checks a number that only this worker makes grow: it is more than the last one, and no more than has been sent.
-func (w *worker) counted(r Reply, last, sent int64) {
-	switch {
-	case r.Kind != ':':
-		w.wrong++
-	case r.Int > sent:
-		w.twice++
-	case r.Int <= last:
-		w.stale++
-	}
-}
-
-func (w *worker) push() error {
-	id := strconv.Itoa(w.seq)
-	w.pushed[id] = false
-	r, err := w.do("RPUSH", w.tag+":l", id)
-	if err != nil {
-		return err
-	}
-	w.counted(r, w.length, int64(len(w.pushed)))
-	w.length = r.Int
-	w.pushed[id] = true
-	return nil
-}
-
-// audit reads everything back from the group's master and adds what is missing or twice to the report.
-func (w *worker) audit(m *Redis, r *GroupReport) {
-	for i := range keysPerWorker {
-		n, ok := w.read(i, m.must(w, "GET", w.key("s", i)))
-		switch {
-		case !ok:
-			r.Wrong++
-		case n < w.sets[i].acked:
-			r.Lost++
-		}
-		have := 0
-		if v := m.must(w, "GET", w.key("c", i)); !v.Null {
-			have, _ = strconv.Atoi(v.Str)
-		}
-		c := w.counts[i]
-		r.Lost += max(0, c.acked-have)
-		r.Duplicates += max(0, have-c.acked-c.unknown)
-	}
-	seen := map[string]int{}
-	for _, e := range m.must(w, "LRANGE", w.tag+":l", "0", "-1").Elems {
-		seen[e.Str]++
-	}
-	for id, acked := range w.pushed {
-		if acked && seen[id] == 0 {
-			r.Lost++
-		}
-		if seen[id] > 1 {
-			r.Duplicates += seen[id] - 1
-		}
-		delete(seen, id)
-	}
-	r.Wrong += len(seen)
-}
-
-func (r *Redis) must(w *worker, args ...string) Reply {
-	w.ledger.t.Helper()
-	reply, err := r.ask(Patience, args...)
-	if err != nil {
-		w.ledger.t.Fatalf("read back from %s: %s: %v", r.Name, args[0], err)
-	}
-	return reply
 }

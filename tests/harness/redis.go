@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,21 @@ func (r *Redis) Must(args ...string) Reply {
 		r.t.Fatalf("%s: %s: %v", r.Name, args[0], err)
 	}
 	return reply
+}
+
+// Calls counts how often the server has executed a command, by INFO commandstats; a subcommand is "client|pause", from 7.0 on.
+func (r *Redis) Calls(command string) (int, error) {
+	reply, err := r.Ask("INFO", "commandstats")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(reply.Str) {
+		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
+			n, _, _ := strings.Cut(rest, ",")
+			return strconv.Atoi(n)
+		}
+	}
+	return 0, nil
 }
 
 // Role is the first word of ROLE: master, slave or sentinel.
