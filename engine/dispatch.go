@@ -55,7 +55,7 @@ func (c *client) handleRequest(frame []byte, f *resp.Frame) {
 	if p.topo.Access == topology.Reject && cmd.NeedsServer() {
 		p.count(errNoAuthority)
 		c.abortMulti()
-		c.replyError("ERR respgate: " + p.topo.Reason)
+		c.replyError("ERR respgate: " + p.topo.Reason + " (pool '" + p.name + "')")
 		return
 	}
 	if told := p.topo.Catalog; told != nil {

@@ -313,10 +313,10 @@ func TestPoolRejects(t *testing.T) {
 		})
 		a.send(req("GET", "k") + req("PING"))
 		b := r.dial()
-		b.want("-ERR respgate: the sentinel link is being replaced\r\n")
+		b.want("-ERR respgate: the sentinel link is being replaced (pool 'p')\r\n")
 		b.wantClosed()
 		s.open()
-		a.want("+OK\r\n" + bulk("2") + "-ERR respgate: the sentinel link is being replaced\r\n+PONG\r\n")
+		a.want("+OK\r\n" + bulk("2") + "-ERR respgate: the sentinel link is being replaced (pool 'p')\r\n+PONG\r\n")
 		if p := r.pool(); p.Rejected["rejecting"] != 1 || p.Errors["no-authority"] != 1 {
 			t.Errorf("rejected %v, errors %v", p.Rejected, p.Errors)
 		}

@@ -208,7 +208,7 @@ func (l *loop) admitted(fd int, pool string, id int64) {
 	c := l.openClient(fd, p, id)
 	if c != nil && p.topo.Access == topology.Reject {
 		p.reject("rejecting")
-		c.replyError("ERR respgate: " + p.topo.Reason)
+		c.replyError("ERR respgate: " + p.topo.Reason + " (pool '" + p.name + "')")
 		c.finish()
 	}
 }

@@ -281,7 +281,7 @@ func TestOwnInfo(t *testing.T) {
 		}
 		a.do("$0\r\n\r\n", "INFO", "nothing")
 		r.apply(func(s *topology.Snapshot) { s.Pool("p").Access, s.Pool("p").Reason = topology.Reject, "no authority" })
-		a.do("-ERR respgate: no authority\r\n", "DBSIZE")
+		a.do("-ERR respgate: no authority (pool 'p')\r\n", "DBSIZE")
 		a.send(req("INFO", "replication") + req("COMMAND", "GETKEYS", "GET", "a"))
 		if got, want := a.text(), "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"; got != want {
 			t.Errorf("INFO of a pool that rejects: %q, want %q", got, want)
