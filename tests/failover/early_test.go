@@ -45,15 +45,16 @@ type earlyBird struct {
 func (e *earlyBird) follows(group string, act, mend func(master *harness.Redis)) {
 	e.Helper()
 	for range 3 {
-		if e.failover(group, act) == "early" {
-			return
-		}
+		source := e.failover(group, act)
 		for _, m := range e.fleet.Group(group).Nodes() {
 			if m != e.fleet.WaitMaster(group, nil) {
 				mend(m)
 			}
 		}
-		e.fleet.WaitSettled()
+		if source == "early" {
+			return
+		}
+		e.fleet.WaitSettled() // of all groups
 	}
 	e.Errorf("%d failovers of %s, and not one was followed before it was announced", e.failovers[group], group)
 }
