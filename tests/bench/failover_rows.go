@@ -88,18 +88,49 @@ func stopped(s *scene) {
 	s.strike()
 	old.Freeze()
 	s.lasts(10 * time.Second)
-	old.Thaw()
 	s.taken("g1")
+	s.probe("g1")
+	old.Thaw()
 	harness.Eventually(s, 2*harness.Patience, old.Addr()+" is made a replica", func() error {
 		if role, err := old.Role(); err != nil || role != "slave" {
 			return fmt.Errorf("it is a %s, %v", role, err)
 		}
 		return nil
 	})
+	s.probe("g1")
 	s.progress()
-	// What was in its kernel it may have executed; whatever came later would have been refused as a replica's, or been lost.
+	// What was in its kernel it may have executed. Nothing came later: a write to a replica would have been refused, and one to a
+	// master that it still believes to be would be among those that nobody else has sent.
+	for _, command := range probes {
+		if n, err := old.Calls(strings.ToLower(command)); err != nil || n > 0 {
+			s.Errorf("%d times %s was sent to the old master after the switch, %v", n, command, err)
+		}
+	}
 	if errs, err := old.Ask("INFO", "errorstats"); err != nil || strings.Contains(errs.Str, "READONLY") {
 		s.Errorf("a write was sent to the old master after the switch: %s, %v", errs.Text(), err)
+	}
+}
+
+// probes are a read and a write that nobody else sends here. Of a key that there is not they change nothing, and no replication
+// brings them to anybody.
+var probes = []string{"STRLEN", "PERSIST"}
+
+// probe sends them to a group, from connections of several loops.
+func (s *scene) probe(group string) {
+	p := s.proxies[0]
+	var keys []string
+	for i := range 100 {
+		keys = append(keys, harness.Scatter("nowhere", i))
+	}
+	for i, g := range p.Route(pool)(keys) {
+		if g != group {
+			continue
+		}
+		for _, command := range probes {
+			if r, err := harness.Ask(p.Config.Addr(pool), command, keys[i]); err != nil || r.Text() != "0" {
+				s.Errorf("%s: %s, %v", command, r.Text(), err)
+			}
+		}
 	}
 }
 

@@ -312,13 +312,15 @@ func (d damage) lost() int   { return d.sum(func(g groupDamage) int { return g.l
 func (d damage) stale() int  { return d.sum(func(g groupDamage) int { return g.stale }) }
 func (d damage) broken() int { return d.sum(func(g groupDamage) int { return g.broken }) }
 
-// unexcused are the acknowledged writes that were gone, in the end or when they were read, and not with a master that died.
+// unexcused are the acknowledged writes that were gone, in the end or when they were read, and not with a master that died: that
+// may have taken along the last one of each connection.
 func (d damage) unexcused() int {
 	return d.sum(func(g groupDamage) int {
+		excused := 0
 		if g.struck && !d.row.goal.lossless {
-			return 0
+			excused = connections / len(d.groups)
 		}
-		return g.lost + g.stale
+		return max(0, g.lost-excused) + max(0, g.stale-excused)
 	})
 }
 

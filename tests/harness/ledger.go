@@ -49,6 +49,7 @@ type groupBook struct {
 	last    time.Time // of the last success
 	outage  time.Duration
 	slowest time.Duration
+	longest time.Duration
 }
 
 // GroupReport is the outcome for one group.
@@ -58,6 +59,7 @@ type GroupReport struct {
 	Errors     map[string]int // by text, digits made N
 	Outage     time.Duration  // the longest time without a success
 	Slowest    time.Duration  // request that succeeded
+	Longest    time.Duration  // request that succeeded or failed
 	Lost       int            // acknowledged writes that are not there
 	LostSent   time.Time      // when the last of them was sent whose time is known: a SET or an RPUSH
 	Duplicates int            // writes that are there more often than they were sent
@@ -187,7 +189,7 @@ func (l *Ledger) Finish(masters map[string]*Redis) []GroupReport {
 	for i, g := range l.options.Groups {
 		b := l.groups[g]
 		b.mu.Lock()
-		reports[i] = GroupReport{Group: g, Requests: b.ok, Errors: b.errors, Slowest: b.slowest, Outage: max(b.outage, time.Since(b.last))}
+		reports[i] = GroupReport{Group: g, Requests: b.ok, Errors: b.errors, Slowest: b.slowest, Longest: b.longest, Outage: max(b.outage, time.Since(b.last))}
 		b.mu.Unlock()
 	}
 	for _, w := range l.workers {
@@ -230,18 +232,19 @@ func (b *groupBook) success(took time.Duration) {
 	defer b.mu.Unlock()
 	b.ok++
 	b.outage = max(b.outage, now.Sub(b.last))
-	b.slowest = max(b.slowest, took)
+	b.slowest, b.longest = max(b.slowest, took), max(b.longest, took)
 	b.last = now
 }
 
 var digits = regexp.MustCompile(`[0-9]+`)
 
-func (b *groupBook) failure(err error) {
+func (b *groupBook) failure(err error, took time.Duration) {
 	if ne, ok := errors.AsType[*net.OpError](err); ok {
 		err = fmt.Errorf("connection: %s: %w", ne.Op, ne.Err)
 	}
 	text := digits.ReplaceAllString(err.Error(), "N")
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.longest = max(b.longest, took)
 	b.errors[text]++
 }

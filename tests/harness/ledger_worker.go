@@ -141,7 +141,7 @@ func (w *worker) send(all []request) {
 			observe(w.group, began, time.Now(), failed)
 		}
 		if failed != nil {
-			book.failure(failed)
+			book.failure(failed, time.Since(began))
 		} else {
 			book.success(time.Since(began))
 		}
