@@ -14,7 +14,7 @@ import (
 func TestFault17MasterPaused(t *testing.T) {
 	t.Parallel()
 	s := setStage(t, []string{"g1", "g2"}, "timeout: 20s")
-	l := s.load()
+	l := s.load(pipelined)
 	l.Progress(50)
 	m := s.servers["g1"]
 	conn, key := dial(t, s.addr()), keyIn(t, s.proxy, "g1")

@@ -2,24 +2,56 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"respgate/tests/harness"
 )
 
-// TestFault43EventOfAnother announces a switch of groups that the pool does not have, with names like those it has.
+// TestFault43EventOfAnother announces failovers and switches of groups that the pool does not have, with names like those it has:
+// nothing is held for that, and nobody is asked. The same of its own group is a reason for both.
 func TestFault43EventOfAnother(t *testing.T) {
 	t.Parallel()
-	s := setStage(t, []string{"g1"})
+	s := setStage(t, []string{"g1"}, "sentinel_heartbeat: 100ms")
 	l := s.load()
 	l.Progress(50)
 	elsewhere := harness.StartRedis(t, harness.RedisOptions{})
-	for _, fake := range s.fakes {
-		for _, name := range []string{"g10", "g", "G1", "xg1", "g1 "} {
-			fake.Publish("+switch-master", fmt.Sprintf("%s 127.0.0.1 %d 127.0.0.1 %d", name, s.servers["g1"].Port, elsewhere.Port))
-			fake.Publish("+elected-leader", fmt.Sprintf("master %s 127.0.0.1 %d", name, s.servers["g1"].Port))
+	port := s.servers["g1"].Port
+	publish := func(name string, events ...string) {
+		for _, fake := range s.fakes {
+			for _, event := range events {
+				fake.Publish(event, fmt.Sprintf("master %s 127.0.0.1 %d", name, port))
+			}
 		}
+	}
+	const question = "sentinel get-master-addr-by-name"
+	harness.Eventually(t, 2*harness.Patience, "events of other groups are no reason to ask", func() error {
+		fake := s.fakes[0]
+		waitAsked(t, fake, fake.Asked(question)+1) // as it is each second
+		before := fake.Asked(question)
+		for _, name := range []string{"g10", "g", "G1", "xg1", "g1 "} {
+			for _, fake := range s.fakes {
+				fake.Publish("+switch-master", fmt.Sprintf("%s 127.0.0.1 %d 127.0.0.1 %d", name, port, elsewhere.Port))
+			}
+			publish(name, "+sdown", "+elected-leader")
+		}
+		waitHeard(t, fake)
+		if now := fake.Asked(question); now > before {
+			return fmt.Errorf("%d questions more", now-before)
+		}
+		return nil
+	})
+	signs := func() (all []string) {
+		for _, row := range s.proxy.Rows("PROXY", "EVENTS", "cache", "g1") {
+			if row["sign"] != "" {
+				all = append(all, row["sign"])
+			}
+		}
+		return all
+	}
+	if all := signs(); len(all) > 0 {
+		t.Errorf("the timeline has signs of a failover that was another group's: %v", all)
 	}
 	l.Progress(100)
 	row := s.row("g1")
@@ -27,6 +59,29 @@ func TestFault43EventOfAnother(t *testing.T) {
 		t.Errorf("console: %v", row)
 	}
 	untouched(t, l.Finish(s.servers))
+
+	asked := s.fakes[0].Asked(question)
+	publish("g1", "+selected-slave")
+	waitAsked(t, s.fakes[0], asked+1)
+	harness.Eventually(t, harness.Patience, "the sign of the group itself is on record", func() error {
+		if all := signs(); len(all) != 1 || !strings.Contains(all[0], "+selected-slave") {
+			return fmt.Errorf("signs %v", all)
+		}
+		return nil
+	})
+	publish("g1", "-failover-abort-not-elected")
+}
+
+// waitHeard waits until the proxy has read what a sentinel has published so far: it has asked for signs of life twice since.
+func waitHeard(t *testing.T, fake *harness.FakeSentinel) {
+	t.Helper()
+	before := fake.Asked("ping")
+	harness.Eventually(t, harness.Patience, "the sentinel is heard", func() error {
+		if now := fake.Asked("ping"); now < before+2 {
+			return fmt.Errorf("%d of 2 PINGs", now-before)
+		}
+		return nil
+	})
 }
 
 // TestFault44EventsOutOfOrder repeats and swaps the events of two switches: what counts is the answer to a question.
@@ -45,7 +100,7 @@ func TestFault44EventsOutOfOrder(t *testing.T) {
 	}
 	s.proxy.WaitMaster("cache", "g1", third.Addr())
 	s.servers["g1"] = third
-	l := s.load()
+	l := s.load(pipelined)
 	l.Progress(100)
 	untouched(t, l.Finish(s.servers))
 	if row := s.row("g1"); row["master"] != third.Addr() || row["switches"] != "1" {
@@ -86,7 +141,7 @@ func TestFault45EventFlood(t *testing.T) {
 func TestFault46SwitchToItself(t *testing.T) {
 	t.Parallel()
 	s := setStage(t, []string{"g1"})
-	l := s.load()
+	l := s.load(pipelined)
 	l.Progress(50)
 	m := s.servers["g1"]
 	before, generation := stat(t, m, "clients", "connected_clients"), s.row("g1")["generation"]

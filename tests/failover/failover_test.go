@@ -66,11 +66,19 @@ func TestFault10FailoverTo(t *testing.T) {
 func TestFault11FailoverByHand(t *testing.T) {
 	t.Parallel()
 	f, p := stack(t, harness.FleetOptions{})
-	l := p.Load("cache", f)
+	l := p.Load("cache", f, pipelined)
 	l.Progress(200)
-	byHand(t, f, p, "g1")
+	old, began := f.Group("g1").Master, time.Now()
+	f.Failover("g1")
+	fresh := f.WaitMaster("g1", old)
+	announced := time.Since(began)
+	p.WaitMaster("cache", "g1", fresh.Addr())
 	l.Progress(200)
-	untouched(t, l.Finish(f.Masters()))
+	reports := l.Finish(f.Masters())
+	untouched(t, reports)
+	if slowest := reports[0].Slowest; slowest > announced+grace {
+		t.Errorf("the slowest request took %v, and the new master was announced after %v", slowest, announced)
+	}
 }
 
 // TestFault15TwoFailovers follows a second failover right behind the first, while the first old master still says that it
@@ -78,7 +86,7 @@ func TestFault11FailoverByHand(t *testing.T) {
 func TestFault15TwoFailovers(t *testing.T) {
 	t.Parallel()
 	f, p := stack(t, harness.FleetOptions{Groups: []string{"g1"}, Replicas: 2})
-	l := p.Load("cache", f)
+	l := p.Load("cache", f, pipelined)
 	l.Progress(100)
 	first := f.Group("g1").Master
 	began := time.Now()
@@ -112,7 +120,7 @@ func TestFault16AllMastersKilled(t *testing.T) {
 	}
 	l.Progress(100)
 	for _, r := range l.Finish(f.Masters()) {
-		crashed(t, r)
+		crashed(t, r, 0)
 	}
 	for _, g := range f.Groups {
 		if m := p.Master("cache", g.Name); m["switches"] != "1" {

@@ -1,8 +1,12 @@
 package failover
 
 import (
+	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"respgate/tests/harness"
 )
@@ -16,7 +20,7 @@ func tapped(t *testing.T, lines ...string) (r *harness.Redis, front *harness.Fau
 	c.ServersPool("cache", []string{front.Addr() + ":1 g1"}, append(patient(lines), "hash_tag: \"{}\"")...)
 	p = harness.StartProxy(t, c)
 	p.WaitUp("cache")
-	l = harness.StartLedger(t, harness.LedgerOptions{Addr: c.Addr("cache"), Groups: []string{"g1"}, Route: p.Route("cache")})
+	l = harness.StartLedger(t, harness.LedgerOptions{Addr: c.Addr("cache"), Groups: []string{"g1"}, Route: p.Route("cache"), Pipeline: pipelines})
 	l.Progress(100)
 	return r, front, p, l
 }
@@ -63,19 +67,55 @@ func TestFault21LinksAreCut(t *testing.T) {
 	balanced(t, l, r)
 }
 
-// TestFault22HalfOpenLink loses the way to the master without a word: requests end at their time, and the link is given
-// up for a new one.
+// TestFault22HalfOpenLink loses the way to a master without a word, for the links that are there and for new ones, while the
+// sentinels say that all is well: each request ends at its time, the other group notices nothing, and when the way is back the
+// group is served on new links.
 func TestFault22HalfOpenLink(t *testing.T) {
 	t.Parallel()
-	r, front, _, l := tapped(t, "timeout: 500ms")
+	const timeout = time.Second
+	s := newStage(t, []string{"g1", "g2"})
+	front := harness.StartFault(t, s.servers["g1"].Addr())
+	_, text, _ := net.SplitHostPort(front.Addr())
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fake := range s.fakes {
+		fake.Name("g1", "127.0.0.1", port, 1)
+	}
+	s.open(s.sentinels(), fmt.Sprintf("timeout: %v", timeout), fmt.Sprintf("hold: { timeout: %v }", timeout))
+	s.proxy.WaitUp("cache")
+	s.proxy.WaitWatching("cache")
+	g1 := s.load(func(o *harness.LedgerOptions) { o.Groups, o.Keys, o.Pipeline = []string{"g1"}, "v", pipelines })
+	g2 := proxyLoad(s, "g2")
+	g1.Progress(100)
+	g2.Progress(100)
 	before := front.Accepted()
-	front.BreakOpen()
-	waitFailed(t, l, "g1", "timed out after", 1)
-	l.Progress(100)
+	front.Vanish(t)
+	waitFailed(t, g1, "g1", "timed out after", 1)
+	waitFailed(t, g1, "g1", "respgate: ", 12) // and those that waited for it to come back
+	front.Return(t)
+	g1.Progress(100)
+	g2.Progress(100)
 	if front.Accepted() == before {
 		t.Error("the half-open link was not replaced")
 	}
-	balanced(t, l, r)
+	for text := range g1.Failures("g1") {
+		if !strings.HasPrefix(text, "ERR respgate: group 'gN'") {
+			t.Errorf("an error that does not say of which group it is: %s", text)
+		}
+	}
+	got := g1.Finish(s.servers)[0]
+	sound(t, got, got.Failed())
+	if got.Longest > timeout+grace {
+		t.Errorf("a request took %v, with a time-out of %v", got.Longest, timeout)
+	}
+	untouched(t, g2.Finish(s.servers))
+}
+
+// proxyLoad is a load of one group of a stage.
+func proxyLoad(s *stage, group string) *harness.Ledger {
+	return s.load(func(o *harness.LedgerOptions) { o.Groups = []string{group} })
 }
 
 // TestFault23OneWay stops the bytes in one direction, then in the other. When the way is free again, late replies reach
