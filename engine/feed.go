@@ -387,6 +387,7 @@ func (s *session) refusedBy(ln *lane, op feedOp, text string) {
 // follow adapts the session to the groups the pool has now.
 func (s *session) follow() {
 	p := s.client.pool
+	feeding := len(s.feeds) > 0
 	var gone []*lane
 	for g, ln := range s.feeds {
 		if p.byName[g.name] != g {
@@ -403,7 +404,7 @@ func (s *session) follow() {
 		}
 	}
 	for _, g := range p.groups {
-		if len(s.feeds) > 0 && !s.openFeed(g) || len(s.setup) > 0 && !s.lease(g) {
+		if feeding && !s.openFeed(g) || len(s.setup) > 0 && !s.lease(g) {
 			p.count(errNoSessionLink)
 			s.client.miss() // it would not be told of what happens in that group
 			return

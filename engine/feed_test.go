@@ -387,6 +387,18 @@ func TestRemovedGroupConfirmsNothing(t *testing.T) {
 	})
 }
 
+// TestSubscribersOfOtherGroups: subscribers stay subscribed when a reload replaces every group of the pool at once.
+func TestSubscribersOfOtherGroups(t *testing.T) {
+	each(t, func(t *testing.T, v variant) {
+		r, servers := newSessionRig(t, v, 3, nil)
+		r.apply(r.only("g1", "g2"))
+		c := r.dial()
+		c.do(confirmation("*", "subscribe", "ch", 1), "SUBSCRIBE", "ch")
+		r.apply(r.only("g3"))
+		servers[2].asked(t, "subscribe ch")
+	})
+}
+
 // sessionsOf looks at all sessions of pool "p".
 func (r *rig) sessionsOf(f func(*session)) {
 	for _, l := range r.e.loops {
