@@ -21,10 +21,11 @@ type loop struct {
 	poll poller.Poller
 	mail mailbox
 
-	now   int64 // ns since the engine's start, read once per iteration
-	wheel *timer.Wheel
-	bufs  buffer.Pool
-	slots slots
+	now     int64 // ns since the engine's start, read once per iteration
+	stamped int64 // the last stamp
+	wheel   *timer.Wheel
+	bufs    buffer.Pool
+	slots   slots
 
 	read  []byte     // what clients' sockets are read into; nothing stays in it between two reads
 	frame resp.Frame // the request being handled

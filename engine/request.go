@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"cmp"
+	"slices"
+
 	"respgate/engine/buffer"
 	"respgate/engine/command"
 )
@@ -27,7 +30,7 @@ type requestFields struct {
 	piece   buffer.Piece // the bytes for the server, kept until its reply
 	size    int32        // of the client's frame in bytes, for the pipeline bound
 	part    int32        // index among the parent's fragments
-	start   int64        // when it was read, ns of the loop's clock
+	start   int64        // when it was read, ns of the loop's clock; of what goes to a server no two are the same on a loop
 	sent    int64        // when it was given to a link
 	seq     uint64       // position of its last byte in the link's output
 	state   requestState
@@ -183,8 +186,42 @@ func (q *serverQueue) pop() *request {
 	return r
 }
 
-// merge puts all of o where its age belongs, and before what is as old; both keep their order, and o is empty afterwards.
+// stamp is the age of the next request that goes to a server, which is its place among all of its loop for good.
+func (l *loop) stamp() int64 {
+	l.stamped = max(l.now, l.stamped+1)
+	return l.stamped
+}
+
+// sort puts the queue in the order of age, as it nearly always is. It is not when a link has been sent old requests again while
+// new ones of other clients went on.
+func (q *serverQueue) sort() {
+	sorted := true
+	for r := q.head; r != nil && r.nextServer != nil && sorted; r = r.nextServer {
+		sorted = r.start <= r.nextServer.start
+	}
+	if sorted {
+		return
+	}
+	all := make([]*request, 0, q.count)
+	for q.count > 0 {
+		all = append(all, q.pop())
+	}
+	slices.SortStableFunc(all, func(a, b *request) int { return cmp.Compare(a.start, b.start) })
+	for _, r := range all {
+		q.push(r)
+	}
+}
+
+// merge puts all of o where its age belongs, and before what is as old; q, which is in order, stays so, and o is empty afterwards.
 func (q *serverQueue) merge(o *serverQueue) {
+	o.sort()
+	if q.tail != nil && o.head != nil && q.tail.start < o.head.start {
+		q.tail.nextServer, q.tail = o.head, o.tail
+		q.count += o.count
+		q.bytes += o.bytes
+		*o = serverQueue{}
+		return
+	}
 	at := &q.head
 	for r := o.head; r != nil; {
 		for *at != nil && (*at).start < r.start {

@@ -115,6 +115,7 @@ func (s *server) linkFor(id int64) *link {
 // send takes a request whose bytes are stored: to a link at once, or to the pending queue.
 func (s *server) send(r *request, c *client) {
 	s.used = true
+	r.start = s.loop.stamp()
 	if !s.gated() {
 		if k := s.linkFor(c.id); k != nil {
 			k.send(r)
