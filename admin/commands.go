@@ -114,7 +114,7 @@ func proxyCommands() []*command {
 			name: "switch", permission: operator,
 			summary:   "Makes a replica the master of a group, or of ALL, through Sentinel, or points the group at a node that says it is a master",
 			arguments: []argument{poolArgument, {name: "group", kind: text}, nodeOptional},
-			reply: "`+OK <old master> <new master> <milliseconds>` when the new master serves, and ` warning: <text>` after it if the old one could not be made a replica. ALL: the groups one by one, each when the one before is as it was, until the first failure: " +
+			reply: "`+OK <old master> <new master> <milliseconds>` when the new master serves, and ` warning: <text>` after it if the old one could not be made a replica, or does not get what the new one has. ALL: the groups one by one, each when the one before is as it was, until the first failure: " +
 				"an array of `+<group> OK <old master> <new master> <milliseconds>`, and at its end the error, if there was one. Sentinel's `down-after-milliseconds` of the group has to be 1000 or more, and `hold.timeout` of the pool 2s.",
 			errors: append([]string{
 				"-INPROG a switch of the group, here or by another proxy, or a failover, is running already",
@@ -124,6 +124,7 @@ func proxyCommands() []*command {
 				"-NOTREADY the pool or the group cannot be switched now",
 				"-NOTMASTER the node that was named is no master, or that of another group",
 				"-NOPERM the pool's user may not do at the master what a switch takes",
+				"-ERR it must not be begun: the text says which setting is in the way, and of what",
 			}, errsGroup...),
 			example: "PROXY SWITCH cache g1",
 			handler: proxySwitch,

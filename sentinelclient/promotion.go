@@ -379,4 +379,5 @@ func (s *Switchover) demote(ctx context.Context, next Address) {
 		s.note("old master keeps its role only until it is restarted", slog.String("cause", "CONFIG REWRITE failed"))
 	}
 	s.register(ctx)
+	_ = s.m.call(func() { s.m.io.Go(s.pursue) }) // unless the monitor ends
 }

@@ -181,7 +181,7 @@ func parseReplicas(v respconn.Value) ([]sentinelReplica, error) {
 
 // inspect asks the master what it is, and every replica that could be promoted by
 // one of those who agree, as any of them may be the one that does it, whether it
-// is connected and not far behind.
+// is connected and not far behind, and would let the master in as its replica.
 func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, agreed []opinion) error {
 	refuse := func(format string, args ...any) error {
 		return &CommandError{Code: "NOREPLICA", Text: fmt.Sprintf(format, args...)}
@@ -211,6 +211,7 @@ func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, a
 	if err := mayDemote(ctx, a, cfg.Master.User); err != nil {
 		return err
 	}
+	entry := entryOf(ctx, a)
 	if v, err := a.do(ctx, "INFO", "server"); err == nil {
 		text, _ := v.Text()
 		major, _, _ := strings.Cut(infoFields(text)["valkey_version"], ".")
@@ -228,6 +229,8 @@ func (st *readiness) inspect(ctx context.Context, cfg *Config, master Address, a
 				errs[i] = refuse("replica %v (sentinel %v could promote it)", err, by[i].Address)
 			case offset-have > mostBehind:
 				errs[i] = refuse("replica %v is %d bytes behind: wait until it has caught up", r, offset-have)
+			default:
+				errs[i] = admits(ctx, cfg, master, r, entry)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,8 @@ type Switchover struct {
 	standing  error     // why it could not be made one, nil if it could
 	guests    []string  // ids of the clients that it had then
 	closed    bool
+
+	lost atomic.Pointer[error] // why the old master does not get what the new one has; of the goroutine that looks
 }
 
 // Switchover looks whether a group can be switched without a loss, and locks it

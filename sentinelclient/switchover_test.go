@@ -34,7 +34,7 @@ type theatre struct {
 }
 
 // quiet are the questions that are no part of the script.
-var quiet = []string{"PING", "ROLE", "INFO", "ACL DRYRUN", "HELLO", "AUTH", "PSUBSCRIBE", "MULTI", "PUBSUB", "EXEC", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME", "SENTINEL CKQUORUM", "SENTINEL REPLICAS", "CLIENT LIST"}
+var quiet = []string{"PING", "ROLE", "INFO", "ACL DRYRUN", "CONFIG GET", "HELLO", "AUTH", "PSUBSCRIBE", "MULTI", "PUBSUB", "EXEC", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME", "SENTINEL CKQUORUM", "SENTINEL REPLICAS", "CLIENT LIST"}
 
 func openTheatre(t *testing.T) *theatre {
 	t.Helper()

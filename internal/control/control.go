@@ -64,6 +64,8 @@ type Switchover interface {
 	Promote(ctx context.Context, sure func() error) (sentinelclient.Address, error)
 	// Standing is why the old master could not be made a replica, nil if it could.
 	Standing() error
+	// Following is why the old master, a replica now, does not get what the new one has, as far as that is known by now.
+	Following() error
 	// Close undoes what nothing has come of.
 	Close()
 }

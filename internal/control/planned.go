@@ -55,6 +55,8 @@ func (c *Controller) Switch(ctx context.Context, pool, group string) (SwitchResu
 	res := SwitchResult{Old: t.old, New: name, Took: time.Since(held)}
 	if why := over.Standing(); why != nil {
 		res.Warning = fmt.Sprintf("%s could not be made a replica: Sentinel will, what is written to it until then is lost: %v", t.old, why)
+	} else if why := over.Following(); why != nil {
+		res.Warning = fmt.Sprintf("%s is a replica now and does not get what %s has: %v", t.old, name, why)
 	}
 	c.log.Info("planned switch-over done", "pool", pool, "group", group, "old", t.old, "new", name, "took-ms", res.Took.Milliseconds())
 	return res, nil

@@ -40,3 +40,32 @@ func TestSwitchNeedsHoldTimeout(t *testing.T) {
 		}
 	})
 }
+
+func (o *switchover) Following() error { return o.s.following }
+
+// What is left to do after a switch stands in its reply.
+func TestSwitchWarns(t *testing.T) {
+	for want, set := range map[string]func(s *sentinels){
+		"": func(*sentinels) {},
+		"10.0.1.1:6379 could not be made a replica: Sentinel will, what is written to it until then is lost: refused": func(s *sentinels) {
+			s.standing, s.following = errors.New("refused"), errors.New("lost")
+		},
+		"10.0.1.1:6379 is a replica now and does not get what 10.0.1.2:6379 has: lost": func(s *sentinels) { s.following = errors.New("lost") },
+	} {
+		t.Run(want, func(t *testing.T) {
+			bubble(t, onePool, func(t *testing.T, w *world) {
+				s := w.latest("cache")
+				s.deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.1:6379", 1)}))
+				synctest.Wait()
+				set(s)
+				s.failing("promote", func(context.Context) error {
+					s.deliver(viewOf("cache", map[string]sentinelclient.GroupView{"g1": up("10.0.1.2:6379", 2)}))
+					return nil
+				})
+				if res, err := w.ctl.Switch(t.Context(), "cache", "g1"); err != nil || res.Warning != want {
+					t.Errorf("%q, %v", res.Warning, err)
+				}
+			})
+		})
+	}
+}

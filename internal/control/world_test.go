@@ -346,6 +346,7 @@ type sentinels struct {
 	steps      map[string]func(ctx context.Context) error // check, fence and promote: what comes of a switch, nil = all is well
 	ahead      *sentinelclient.Address                    // the master that a switch begins from, nil = the one that is served
 	standing   error                                      // what the old master says to its demotion
+	following  error                                      // and why it does not follow the new one
 	switchable error
 	verify     error
 	pin        error
