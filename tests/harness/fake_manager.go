@@ -14,6 +14,7 @@ import (
 type FakeManager struct {
 	addr  string
 	says  atomic.Pointer[string]
+	cut   atomic.Bool // the connection is closed behind the answer
 	asked atomic.Int64
 }
 
@@ -30,7 +31,16 @@ func StartFakeManager(t testing.TB) *FakeManager {
 func (m *FakeManager) Addr() string { return m.addr }
 
 // Say sets the answer to MANAGER, as it goes over the wire; "" closes the connection that asks.
-func (m *FakeManager) Say(text string) { m.says.Store(&text) }
+func (m *FakeManager) Say(text string) {
+	m.cut.Store(false)
+	m.says.Store(&text)
+}
+
+// Cut sets an answer that ends with the connection.
+func (m *FakeManager) Cut(text string) {
+	m.Say(text)
+	m.cut.Store(true)
+}
 
 // Asked is how often MANAGER has been asked.
 func (m *FakeManager) Asked() int64 { return m.asked.Load() }
@@ -52,7 +62,7 @@ func (m *FakeManager) serve(c net.Conn) {
 				return
 			}
 		}
-		if _, err := io.WriteString(c, text); err != nil {
+		if _, err := io.WriteString(c, text); err != nil || m.cut.Load() && strings.EqualFold(args[0], "MANAGER") {
 			return
 		}
 	}

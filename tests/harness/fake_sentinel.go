@@ -119,6 +119,9 @@ func (s *FakeSentinel) Subscribers() int {
 	return n
 }
 
+// Sessions counts its connections.
+func (s *FakeSentinel) Sessions() int { return len(s.sessions()) }
+
 // Close ends it with all its connections.
 func (s *FakeSentinel) Close() {
 	s.mu.Lock()
