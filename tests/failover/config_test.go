@@ -26,20 +26,22 @@ func TestFault67BrokenFile(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	good := c.String()
-	for _, broken := range []struct{ name, text, cause string }{
-		{"no YAML", "pools: [\n", "respgate.yml:"},
-		{"unknown key", good + "    no_such_key: 1\n", "no_such_key"},
-		{"wrong type", good + "    timeout: soon\n", "timeout"},
-		{"port in use", good + fmt.Sprintf("  more:\n    listen: %q\n    servers: [\"127.0.0.1:1:1 a\"]\n", taken.Addr()), taken.Addr().String()},
-		{"half of it", good[:len(good)/2] + "\n  : : :", "respgate.yml:"},
+	last := fmt.Sprintf("respgate.yml:%d:", strings.Count(good, "\n")+1)
+	for _, broken := range []struct{ name, text, cause, where string }{
+		{"no YAML", "pools: [\n", "respgate.yml:", "respgate.yml:"},
+		{"unknown key", good + "    no_such_key: 1\n", "no_such_key", last},
+		{"wrong type", good + "    hold: soon\n", "hold", last},
+		{"port in use", good + fmt.Sprintf("  more:\n    listen: %q\n    servers: [\"127.0.0.1:1:1 a\"]\n", taken.Addr()), taken.Addr().String(), "more"},
+		{"half of it", good[:len(good)/2] + "\n  : : :", "respgate.yml:", "respgate.yml:"},
 	} {
 		p.Write(broken.text)
 		harness.Eventually(t, harness.Patience, broken.name+": the console says why it is refused", func() error {
-			if r := p.Admin("PROXY", "INFO", "config"); !strings.Contains(r.Str, broken.cause) {
+			if r := p.Admin("PROXY", "INFO", "config"); !strings.Contains(r.Str, broken.cause) || !strings.Contains(r.Str, broken.where) {
 				return errors.New(r.Str)
 			}
 			return nil
 		})
+		waitLogged(t, p, "ERROR", "configuration refused", broken.cause, broken.where)
 		l.Progress(10)
 	}
 	if err := os.Remove(p.File); err != nil {

@@ -1,9 +1,11 @@
 package failover
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"respgate/tests/harness"
 )
@@ -43,15 +45,36 @@ func TestFault48WrongPassword(t *testing.T) {
 	l := harness.StartLedger(t, harness.LedgerOptions{Addr: s.addr(), Groups: []string{"g1"}, Route: s.proxy.Route("cache")})
 	l.Progress(300)
 	untouched(t, l.Finish(s.servers))
-	lines := 0
+	lines, told := 0, map[string]time.Time{}
 	for line := range strings.Lines(s.proxy.Log()) {
-		if strings.Contains(line, "WRONGPASS") && !strings.Contains(strings.ToUpper(line), "DEBUG") {
-			lines++
+		if !strings.Contains(line, "WRONGPASS") || strings.Contains(line, `"level":"DEBUG"`) {
+			continue
 		}
+		lines++
+		at, same := logged(t, line)
+		if last, ok := told[same]; ok && at.Sub(last) < 55*time.Second { // once a minute, and a log may be late
+			t.Errorf("told %v before as well: %s", at.Sub(last), line)
+		}
+		told[same] = at
 	}
 	if lines == 0 || lines > 8 {
 		t.Errorf("%d lines of the log tell of the wrong password, want a few", lines)
 	}
+}
+
+// logged is when a line was logged, and all the rest of it.
+func logged(t *testing.T, line string) (at time.Time, rest string) {
+	t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal([]byte(line), &all); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(all["time"]))
+	if err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	delete(all, "time")
+	return at, fmt.Sprint(all)
 }
 
 // TestFault48NewMasterRefuses fails a group over to a master with another password, while the old one lives on and says it

@@ -49,6 +49,7 @@ func TestFault10FailoverTo(t *testing.T) {
 	conn, key := dial(t, p.Config.Addr("cache")), keyIn(t, p, "g1")
 	g.Master.Must("FAILOVER", "TO", "127.0.0.1", fmt.Sprint(g.Replicas[0].Port))
 	waitError(t, conn, "is 'slave', not master", "SET", key, "1")
+	waitLogged(t, p, "WARN", "g1", "slave")
 	harness.Eventually(t, 4*harness.Patience, "the sentinels and the servers agree again", func() error {
 		_, err := f.Master("g1")
 		return err
@@ -112,12 +113,35 @@ func TestFault16AllMastersKilled(t *testing.T) {
 	f, p := stack(t, quickly("g1", "g2", "g3"), untilServed)
 	l := p.Load("cache", f)
 	l.Progress(100)
+	before, began := dials(t, p), time.Now()
 	for _, g := range f.Groups {
 		g.Master.Kill()
 	}
-	for _, g := range f.Groups {
-		p.WaitMaster("cache", g.Name, f.WaitMaster(g.Name, g.Master).Addr())
-	}
+	announced := map[string]time.Time{}
+	served := map[string]bool{}
+	harness.Eventually(t, 4*harness.Patience, "each group has another master and is served by it", func() error {
+		for _, g := range f.Groups {
+			fresh, err := f.Master(g.Name)
+			if served[g.Name] || err != nil || fresh == g.Master {
+				continue
+			}
+			if announced[g.Name].IsZero() {
+				announced[g.Name] = time.Now()
+			}
+			if row := p.Master("cache", g.Name); row["master"] != fresh.Addr() || row["state"] != "up" {
+				continue
+			}
+			served[g.Name] = true
+			if late := time.Since(announced[g.Name]); late > grace {
+				t.Errorf("%s was served %v after its new master was announced", g.Name, late)
+			}
+		}
+		if len(served) < len(f.Groups) {
+			return fmt.Errorf("served are %v, announced %v", served, announced)
+		}
+		return nil
+	})
+	dialled(t, p, before, began)
 	l.Progress(100)
 	for _, r := range l.Finish(f.Masters()) {
 		crashed(t, r, 0)

@@ -286,6 +286,41 @@ func unprobed(t *testing.T, r *harness.Redis) {
 	}
 }
 
+// dials counts the connections to masters that the proxy has begun.
+func dials(t *testing.T, p *harness.Proxy) float64 {
+	t.Helper()
+	n, err := p.Metric(`respgate_server_dials_total{pool="cache"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// dialled checks that since then they were at most fifty in a second.
+func dialled(t *testing.T, p *harness.Proxy, before float64, since time.Time) {
+	t.Helper()
+	if n, limit := dials(t, p)-before, 50*(time.Since(since).Seconds()+1); n > limit {
+		t.Errorf("%v connections to masters within %v, want at most 50 a second", n, time.Since(since))
+	}
+}
+
+// waitLogged waits for a line of the log with such a level ("": any) and all of the parts.
+func waitLogged(t *testing.T, p *harness.Proxy, level string, parts ...string) {
+	t.Helper()
+	harness.Eventually(t, harness.Patience, fmt.Sprintf("a line of the log with %q", parts), func() error {
+		for line := range strings.Lines(p.Log()) {
+			found := strings.Contains(line, `"level":"`+level)
+			for _, part := range parts {
+				found = found && strings.Contains(line, part)
+			}
+			if found {
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+}
+
 // lasts waits until so much time has gone by since then: for faults that are a length of time.
 func lasts(t *testing.T, since time.Time, d time.Duration) {
 	t.Helper()

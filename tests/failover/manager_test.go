@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -119,19 +120,19 @@ func TestFault57ManagerGone(t *testing.T) {
 	l.Progress(50)
 	alarmed := func(what string) {
 		t.Helper()
-		harness.Eventually(t, harness.Patience, "the console says that the manager is "+what, func() error {
-			if row := s.proxy.Rows("PROXY", "MANAGER", "cache")[0]; row["cause"] == "" {
+		harness.Eventually(t, harness.Patience, "the console says that the manager does not answer: "+what, func() error {
+			if row := s.proxy.Rows("PROXY", "MANAGER", "cache")[0]; !strings.Contains(row["cause"], what) {
 				return fmt.Errorf("%v", row)
 			}
 			return nil
 		})
 	}
 	m.Freeze()
-	alarmed("silent")
+	alarmed("no answer within")
 	l.Progress(50)
 	m.Thaw()
 	m.Kill()
-	alarmed("gone")
+	alarmed("connection refused")
 	// And a switch is followed all the same.
 	l.Progress(50)
 	fresh := harness.StartRedis(t, harness.RedisOptions{})
@@ -170,6 +171,17 @@ func TestFault60BrokenTopology(t *testing.T) {
 		many = append(many, fmt.Sprintf("g%d", i))
 	}
 	good := harness.Topology("8", []string{"g1", "g2"}, m.sentinels())
+	m.Cut(good[:len(good)/2]) // and closed: that is a link that is lost
+	asked := m.Asked()
+	harness.Eventually(t, harness.Patience, "it is asked again", func() error {
+		if now := m.Asked(); now < asked+2 {
+			return fmt.Errorf("%d times", now-asked)
+		}
+		return nil
+	})
+	if row := m.proxy.Pool("cache"); row["version"] != "7" || row["groups"] != "1" || row["state"] != "up" {
+		t.Errorf("after half of an answer the pool is %v", row)
+	}
 	rss, err := m.proxy.RSS()
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +232,7 @@ func TestFault61GroupRemoved(t *testing.T) {
 	for range 3 {
 		fake := harness.StartFakeSentinel(t, 2)
 		fake.Name("g1", "127.0.0.1", s.servers["g1"].Port, 1)
+		fake.Answer(func([]string) (string, bool) { return "", true }) // nothing, for now
 		s.fakes = append(s.fakes, fake)
 	}
 	m.Write(map[string]harness.Cluster{"c": {Version: 2, Groups: []string{"g1"}, Sentinels: s.sentinels()}})
@@ -227,9 +240,31 @@ func TestFault61GroupRemoved(t *testing.T) {
 	if r, err := conn.Receive(); err != nil || r.Text() != "done" {
 		t.Errorf("the request in flight at the removed group: %q, %v; want its reply", r.Text(), err)
 	}
-	for _, fake := range old {
-		fake.Close()
+	// The new ones were asked and have not answered: until they do, the old ones are watched.
+	harness.Eventually(t, harness.Patience, "the new sentinels are asked", func() error {
+		for _, fake := range s.fakes {
+			if fake.Sessions() == 0 {
+				return errors.New("not yet")
+			}
+		}
+		return nil
+	})
+	for i, fake := range old {
+		if fake.Subscribers() == 0 {
+			t.Errorf("old sentinel %d was left before the new ones answer", i)
+		}
 	}
+	for _, fake := range s.fakes {
+		fake.Answer(nil)
+	}
+	harness.Eventually(t, harness.Patience, "the old sentinels are left", func() error {
+		for i, fake := range old {
+			if n := fake.Sessions(); n > 0 {
+				return fmt.Errorf("sentinel %d has %d connections", i, n)
+			}
+		}
+		return nil
+	})
 	s.proxy.WaitWatching("cache")
 	l.Progress(50)
 	untouched(t, l.Finish(s.servers))

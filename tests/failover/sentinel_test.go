@@ -242,8 +242,8 @@ func TestFault29NoQuorum(t *testing.T) {
 		}
 		return nil
 	})
-	waitError(t, conn, "group 'g1'", "SET", "a", "2")
-	wantError(t, conn, []string{"respgate: ", "group 'g1'"}, "GET", "a")
+	waitError(t, conn, "no majority of its sentinels", "SET", "a", "2")
+	wantError(t, conn, []string{"respgate: ", "group 'g1'", g.Master.Addr(), "no majority of its sentinels"}, "GET", "a")
 	if row := p.Master("cache", "g1"); row["master"] == g.Replicas[0].Addr() || row["switches"] != "0" {
 		t.Errorf("somebody was made a master without a quorum: %v", row)
 	}

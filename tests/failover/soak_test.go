@@ -35,6 +35,7 @@ type misfortune struct {
 
 	whole bool // only to a fleet that is in order: another failover of the group could not go well otherwise
 	// What it excuses, in this group only; the test of the fault asks for the same.
+	all       bool   // in each group, rather
 	elections int    // of a sentinel
 	failed    int    // requests
 	everybody string // any number of errors that begin so, in all groups
@@ -57,6 +58,43 @@ var misfortunes = []misfortune{
 		m.Kill()
 		s.fleet.WaitMaster(g.Name, m)
 		m.Restart()
+	}},
+	{name: "kill -9 of the masters of all groups", whole: true, all: true, elections: 1, failed: inFlight, run: func(s *soak, _ *harness.Group) {
+		old := s.fleet.Masters()
+		for g, m := range old {
+			s.crashes[g]++
+			m.Kill()
+		}
+		for g, m := range old {
+			s.fleet.WaitMaster(g, m)
+		}
+		for _, m := range old {
+			m.Restart()
+		}
+	}},
+	{name: "kill -9 of the active sentinel and of the master", whole: true, elections: 1, failed: inFlight, run: func(s *soak, g *harness.Group) {
+		m, one := s.fleet.WaitMaster(g.Name, nil), active(s.T, s.fleet, s.proxy)
+		s.crashes[g.Name]++
+		one.Kill()
+		m.Kill()
+		s.fleet.WaitMaster(g.Name, m)
+		m.Restart()
+		one.Restart()
+	}},
+	{name: "SIGSTOP of the active sentinel, and SENTINEL FAILOVER", whole: true, elections: 1, run: func(s *soak, g *harness.Group) {
+		m, one := s.fleet.WaitMaster(g.Name, nil), active(s.T, s.fleet, s.proxy)
+		for _, other := range s.fleet.Sentinels {
+			if other != one {
+				one.Freeze()
+				if _, err := other.Ask("SENTINEL", "FAILOVER", g.Name); err == nil {
+					s.fleet.WaitMaster(g.Name, m)
+				} else {
+					s.Log(err)
+				}
+				break
+			}
+		}
+		one.Thaw()
 	}},
 	{name: "SIGTERM to the master", whole: true, elections: 1, failed: inFlight, run: func(s *soak, g *harness.Group) {
 		m := s.fleet.WaitMaster(g.Name, nil)
@@ -187,7 +225,7 @@ func (s *soak) step(m misfortune, g *harness.Group) {
 		before, now := s.books[other], book{s.ledger.Failures(other), s.elections(other)}
 		s.books[other] = now
 		failed, elections := 0, 0
-		if other == g.Name {
+		if other == g.Name || m.all {
 			failed, elections = m.failed, m.elections
 		}
 		if more := now.elections - before.elections - elections; more > 0 { // starved sentinels take living masters for dead

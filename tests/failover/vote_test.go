@@ -14,7 +14,7 @@ import (
 func TestFault31StaleSentinel(t *testing.T) {
 	t.Parallel()
 	s := setStage(t, []string{"g1"})
-	fresh := harness.StartRedis(t, harness.RedisOptions{})
+	old, fresh := s.servers["g1"], harness.StartRedis(t, harness.RedisOptions{})
 	for _, fake := range s.fakes[:2] {
 		fake.Switch("g1", "127.0.0.1", fresh.Port, 2)
 	}
@@ -26,6 +26,11 @@ func TestFault31StaleSentinel(t *testing.T) {
 	s.fakes[2].Publish("+switch-master", fmt.Sprintf("g1 127.0.0.1 %d 127.0.0.1 %d", fresh.Port, s.servers["g1"].Port))
 	waitAsked(t, s.fakes[2], asked+1)
 	l.Progress(50)
+	for _, row := range s.proxy.Rows("PROXY", "EVENTS", "cache", "g1") {
+		if votes := row["votes"]; row["event"] == "switched" && !strings.Contains(votes, s.fakes[2].Addr()+" master "+old.Addr()+" epoch 1") {
+			t.Errorf("the record does not tell how the stale sentinel has voted: %v", votes)
+		}
+	}
 	s.servers["g1"] = fresh
 	untouched(t, l.Finish(s.servers))
 	if row := s.row("g1"); row["switches"] != "1" || row["master"] != fresh.Addr() {
