@@ -42,7 +42,7 @@ type earlyBird struct {
 	failovers map[string]int
 }
 
-// follows fails the group over until the proxy has been early, which has to be soon.
+// follows fails the group over until the proxy has been early as it should be, which has to be soon.
 func (e *earlyBird) follows(group string, act, mend func(master *harness.Redis)) {
 	e.Helper()
 	for range 3 {
@@ -57,7 +57,7 @@ func (e *earlyBird) follows(group string, act, mend func(master *harness.Redis))
 		}
 		e.fleet.WaitSettled() // of all groups
 	}
-	e.Errorf("%d failovers of %s, and not one was followed before it was announced", e.failovers[group], group)
+	e.Errorf("%d failovers of %s, and not one was followed before it was announced, by asking its replica often", e.failovers[group], group)
 }
 
 // scouted is how often a replica is asked for its ROLE at the least until it is promoted, which is some 100 ms after the sign: it is to

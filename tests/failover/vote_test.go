@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"respgate/tests/harness"
 )
@@ -68,6 +69,85 @@ func TestFault32EventWithoutAnswer(t *testing.T) {
 	for _, fake := range s.fakes {
 		fake.Name("g1", "127.0.0.1", fresh.Port, 2)
 	}
+	s.proxy.WaitMaster("cache", "g1", fresh.Addr())
+}
+
+// TestFault32OneIsNotEnough has a sentinel announce a switch and stand by it, under a higher epoch: while the master lives it is one
+// of three. With a second one, it is followed.
+func TestFault32OneIsNotEnough(t *testing.T) {
+	t.Parallel()
+	s := setStage(t, []string{"g1"})
+	old, fresh := s.servers["g1"], harness.StartRedis(t, harness.RedisOptions{})
+	l := s.load()
+	l.Progress(50)
+	s.fakes[0].Switch("g1", "127.0.0.1", fresh.Port, 2)
+	askedAgain(t, s.fakes)
+	l.Progress(50)
+	if row := s.row("g1"); row["master"] != old.Addr() || row["switches"] != "0" {
+		t.Errorf("one sentinel of three made a switch: %v", row)
+	}
+	untouched(t, l.Finish(s.servers))
+	s.fakes[1].Switch("g1", "127.0.0.1", fresh.Port, 2)
+	s.proxy.WaitMaster("cache", "g1", fresh.Addr())
+}
+
+// askedAgain waits until each of the sentinels has answered twice more, so that what they say now has been looked at.
+func askedAgain(t *testing.T, fakes []*harness.FakeSentinel) {
+	t.Helper()
+	var asked []int
+	for _, fake := range fakes {
+		asked = append(asked, fake.Asked("sentinel get-master-addr-by-name"))
+	}
+	for i, fake := range fakes {
+		waitAsked(t, fake, asked[i]+3) // the third question is asked when the second one was answered
+	}
+}
+
+// TestFault26TiltedDoNotVote has a majority of the sentinels in tilt, with another master: they do not know what time it is, so they
+// are not heard. When they are out of it, they are.
+func TestFault26TiltedDoNotVote(t *testing.T) {
+	t.Parallel()
+	s := setStage(t, []string{"g1"})
+	old, fresh := s.servers["g1"], harness.StartRedis(t, harness.RedisOptions{})
+	tilt := func(on string) {
+		t.Helper()
+		for _, fake := range s.fakes[:2] {
+			fake.Answer(func(args []string) (string, bool) {
+				text := "redis_mode:sentinel\r\nsentinel_tilt:" + on + "\r\n"
+				return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text), strings.EqualFold(args[0], "INFO")
+			})
+			fake.Publish(map[string]string{"0": "-tilt", "1": "+tilt"}[on], "#tilt mode")
+		}
+		harness.Eventually(t, harness.Patience, "the console shows tilt "+on+" of two sentinels", func() error {
+			n := 0
+			for _, row := range s.proxy.Rows("PROXY", "SENTINELS", "cache") {
+				if row["tilt"] == "1" {
+					n++
+				}
+			}
+			if on == "1" && n != 2 || on == "0" && n != 0 {
+				return fmt.Errorf("%d", n)
+			}
+			return nil
+		})
+	}
+	for _, fake := range s.fakes {
+		fake.DownAfter(10 * time.Minute) // the lease of the master outlasts this
+	}
+	askedAgain(t, s.fakes)
+	tilt("1")
+	for _, fake := range s.fakes[:2] {
+		fake.Switch("g1", "127.0.0.1", fresh.Port, 2)
+	}
+	askedAgain(t, s.fakes)
+	if row := s.row("g1"); row["master"] != old.Addr() || row["switches"] != "0" {
+		t.Errorf("sentinels in tilt made a switch: %v", row)
+	}
+	want(t, dial(t, s.addr()), "OK", "SET", "a", "1")
+	if got := old.Must("GET", "a"); got.Text() != "1" {
+		t.Errorf("the write went elsewhere: the old master has %s", got.Text())
+	}
+	tilt("0")
 	s.proxy.WaitMaster("cache", "g1", fresh.Addr())
 }
 
