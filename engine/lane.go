@@ -118,7 +118,7 @@ func (ln *lane) handBack() {
 	s := ln.server
 	k := s.links[0]
 	ln.session, ln.feed, ln.expected = nil, false, nil
-	usable := k != nil && len(s.draining) == 0 && k.state == linkUp && !k.blocked && !k.retiring && k.inflight.count == 0 && s.pending.count == 0 && s.retired == ""
+	usable := k != nil && len(s.draining) == 0 && k.state == linkUp && !k.blocked && !k.retiring && k.inflight.count == 0 && s.pending.count+s.shortage.queue.count == 0 && s.retired == ""
 	switch {
 	case !usable || ln.dirty&(dirtyMonitor|dirtyUnverified) != 0:
 		ln.discard("its client has left")

@@ -51,6 +51,7 @@ type link struct {
 	refusals map[int64]int // of retry, by client
 	blocked  bool          // a rejection was seen: nothing more is sent, the rest of the replies is awaited
 	demoted  bool          // it is no master
+	short    bool          // a rejection was for want of replicas
 	proven   bool          // a rejection was the server's own, not just what a script said
 	retiring bool          // closes when its last reply is in
 	replaced bool          // the group has another master, or the link is given up for a new one

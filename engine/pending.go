@@ -12,14 +12,11 @@ import (
 
 // enqueue lets a request wait. A busy link stalls the client; without a master the hold's bounds decide.
 func (s *server) enqueue(r *request, c *client) {
-	l, shared := s.loop, s.group.shared
+	shared := s.group.shared
 	busy := s.busy()
 	size := int64(r.piece.Len())
 	if !busy && s.full(size) {
-		shared.overflows.Add(1)
-		r.dropBytes()
-		l.fail(r, errHoldFull, fmt.Sprintf("ERR respgate: hold queue of group '%s' is full (%d requests, %d bytes wait): %s",
-			s.group.name, shared.held.Load(), shared.heldBytes.Load(), s.why()))
+		s.overflow(r)
 		s.connect() // where nothing may be held it is the requests that fail which bring the links up
 		s.schedule()
 		return
@@ -33,6 +30,15 @@ func (s *server) enqueue(r *request, c *client) {
 	}
 	s.connect()
 	s.schedule()
+}
+
+// overflow answers a request for which there is no room.
+func (s *server) overflow(r *request) {
+	shared := s.group.shared
+	shared.overflows.Add(1)
+	r.dropBytes()
+	s.loop.fail(r, errHoldFull, fmt.Sprintf("ERR respgate: hold queue of group '%s' is full (%d requests, %d bytes wait): %s",
+		s.group.name, shared.held.Load(), shared.heldBytes.Load(), s.why()))
 }
 
 // full reports that a request of so many bytes would exceed the group's hold. Requests of clients that are gone do not
@@ -78,9 +84,12 @@ func (s *server) requeue(q *serverQueue) {
 	s.pending.merge(q)
 }
 
-func (s *server) popPending() *request {
-	size := int64(s.pending.head.piece.Len())
-	r := s.pending.pop()
+func (s *server) popPending() *request { return s.take(&s.pending) }
+
+// take ends the wait of the first of a queue.
+func (s *server) take(q *serverQueue) *request {
+	size := int64(q.head.piece.Len())
+	r := q.pop()
 	if s.dead > 0 && r.dead() {
 		s.dead--
 	}

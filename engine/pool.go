@@ -57,6 +57,7 @@ type group struct {
 	restoredSubs int
 	version      string // redis_version of its master
 	valkey       string // valkey_version of its master; "" of Redis
+	moved        int64  // when it got another master, of the loop's clock; 0 if it has the first that it knew
 	verified     int64  // when a link's ROLE said master, ns of the loop's clock
 
 	requests, answered, retried, unknown, late, timeouts uint64
@@ -125,6 +126,9 @@ func (p *pool) update(t *topology.Pool) {
 		}
 		if g.topo == nil || g.topo.Master.Generation != tg.Master.Generation {
 			g.address, g.era = 0, g.era%255+1
+		}
+		if g.topo != nil && g.topo.Master.Generation != tg.Master.Generation && (g.topo.Master.Known() || g.moved > 0) {
+			g.moved = p.loop.now
 		}
 		g.topo = tg
 		groups[i], byName[tg.Name] = g, g
@@ -248,7 +252,7 @@ func (g *group) idle(now int64) {
 	g.each(func(s *server) { s.store.Idle() })
 	g.lanes.trim(now)
 	for w, s := range g.others {
-		if now-s.usedAt < idleOther || s.pending.count > 0 || s.live > 0 {
+		if now-s.usedAt < idleOther || s.pending.count+s.shortage.queue.count > 0 || s.live > 0 {
 			continue
 		}
 		delete(g.others, w)

@@ -12,11 +12,13 @@ import (
 //	A  not sent, or not to its last byte    it cannot have been executed: sent again, whatever it is; one that was
 //	                                        begun not for ever, since its server may hang up for it
 //	B  rejected (-READONLY, -MASTERDOWN,    it was not executed: sent again, in order, when there is a master
-//	   -LOADING) before execution           that takes it
+//	   -LOADING) before execution; within   that takes it
+//	   a failover -NOREPLICAS as well
 //	C  sent, and no reply                   it may have been executed: sent again only if it reads;
 //	                                        otherwise an error that says so
 //
-// -BUSY, -OOM, -MISCONF, -NOREPLICAS and all other errors are answers of a live master: the client gets them.
+// -BUSY, -OOM, -MISCONF, -NOREPLICAS of a steady master (shortage.go) and all other errors are answers of a live master: the
+// client gets them.
 
 // A script can raise any error, after having written. Its refusals are told by Redis' exact words, for a replica executes no
 // write of a script; any others are an answer. One that forges them lies about itself, and is bounded: to the same master it
@@ -31,6 +33,7 @@ var (
 		[]byte("-READONLY Can not run script with write flag on readonly replica"),
 		[]byte("-MASTERDOWN Link with MASTER is down"),
 	}
+	shortRefusal   = []byte("-NOREPLICAS Not enough good replicas to write.")
 	loadingRefusal = []byte("-LOADING Redis is loading the dataset in memory")
 	wrapped        = []byte("-ERR Error running script (call to f_") // Redis 6 puts a refusal at the end of an error of its own
 	wrappedRefusal = []byte(": -READONLY You can't write against a read only replica.")
@@ -50,13 +53,24 @@ func wrapsRefusal(first []byte) bool {
 	return bytes.HasPrefix(first, wrapped) && bytes.HasSuffix(bytes.TrimRight(first, "\r\n"), wrappedRefusal)
 }
 
-// refusal sorts an error reply: demoted, or loading, is what the server says of itself. Of a script, exact is that these are
-// Redis' words.
-func (s *server) refusal(cmd *command.Command, first []byte) (demoted, loading, exact bool) {
-	script := isScript(cmd)
-	demoted = s.settings().VerifyRole && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN") || script && wrapsRefusal(first))
-	loading = !demoted && hasCode(first, "LOADING")
-	return demoted, loading, !script || demoted && refusesScript(first) || loading && bytes.HasPrefix(first, loadingRefusal)
+// refusal is what a server says of itself with an error reply.
+type refusal struct {
+	demoted, loading, short bool // one of them, or none
+	exact                   bool // it is one; of a script, that these are Redis' words
+}
+
+// refusal sorts an error reply.
+func (s *server) refusal(cmd *command.Command, first []byte) (why refusal) {
+	script, roles := isScript(cmd), s.settings().VerifyRole
+	switch {
+	case roles && (hasCode(first, "READONLY") || hasCode(first, "MASTERDOWN") || script && wrapsRefusal(first)):
+		why.demoted, why.exact = true, !script || refusesScript(first)
+	case hasCode(first, "LOADING"):
+		why.loading, why.exact = true, !script || bytes.HasPrefix(first, loadingRefusal)
+	case roles && hasCode(first, "NOREPLICAS"):
+		why.short, why.exact = true, !script || bytes.HasPrefix(first, shortRefusal)
+	}
+	return why
 }
 
 // hearsay is when nothing but the words of a script made a server doubtful, and what has been learnt since.
@@ -97,9 +111,15 @@ func (k *link) believes(r *request, demoted bool) bool {
 func (k *link) rejected(r *request, rep *reply) bool {
 	first := rep.first()
 	s := k.server
-	demoted, loading, exact := s.refusal(r.cmd, first)
-	script := isScript(r.cmd)
-	if !exact || !demoted && !loading || script && !k.believes(r, demoted) {
+	why := s.refusal(r.cmd, first)
+	demoted, script := why.demoted, isScript(r.cmd)
+	if why.short {
+		s.shortage.denied(script)
+		if !s.group.short() || s.full(int64(r.piece.Len())) || script && !s.shortage.proven && r.retries >= maxRetries {
+			return false
+		}
+	}
+	if !why.exact || script && !why.short && !k.believes(r, demoted) {
 		return false
 	}
 	if demoted && !k.demoted {
@@ -114,7 +134,10 @@ func (k *link) rejected(r *request, rep *reply) bool {
 		k.blocked = k.blocked || demoted
 		return false
 	}
+	k.short = k.short || why.short
 	switch {
+	case !script && why.short:
+		s.shortage.proven = true
 	case !script:
 		k.proven = true
 	case demoted:
@@ -199,8 +222,14 @@ func (k *link) passOver(client int64) {
 	k.retry = rest
 }
 
+// lacks reports that a link takes no more only until it is clear what else its server refuses for want of replicas.
+func (k *link) lacks() bool { return k.blocked && k.short && !k.proven && !k.demoted }
+
 // settle ends the wait of a blocked link when the last reply is in.
 func (k *link) settle() {
+	if k.server.shortage.asked == k {
+		k.server.replenished(k)
+	}
 	if !k.blocked || k.state == linkClosed || k.awaited() != nil {
 		return
 	}
@@ -209,10 +238,13 @@ func (k *link) settle() {
 		k.close("it is no master any more: " + s.cause)
 		return
 	}
-	if k.proven || s.loading.answered == s.group.answered {
+	switch {
+	case k.lacks():
+		s.await(&k.retry)
+	case k.proven || s.loading.answered == s.group.answered:
 		s.restUntil = k.loop.now + loadingRest
 	}
-	k.blocked, k.proven = false, false
+	k.blocked, k.proven, k.short = false, false, false
 	k.refusals = nil
 	s.requeue(&k.retry)
 	s.schedule()
@@ -221,6 +253,7 @@ func (k *link) settle() {
 // takeBack sorts the requests of a link that is gone: what may be sent again goes back to the server, in order.
 func (k *link) takeBack(wasUp bool) {
 	l := k.loop
+	k.server.resume()
 	if wasUp && !k.void && k.server.lane != nil && k.server.lane.inTransaction() && k.server.lane.session.sentMulti(k) {
 		k.server.lane.session.brokenOff(k)
 		return

@@ -25,6 +25,7 @@ type server struct {
 	master   *topology.Master // that the links are for
 	links    []*link          // server_connections of them, nil where none is open
 	pending  serverQueue
+	shortage shortage
 	store    buffer.Store
 	draining []*link   // taken out of service, with requests in flight
 	live     int       // requests in flight that somebody waits for
@@ -116,6 +117,10 @@ func (s *server) linkFor(id int64) *link {
 func (s *server) send(r *request, c *client) {
 	s.used = true
 	r.start = s.loop.stamp()
+	if s.behind(r) {
+		s.join(r)
+		return
+	}
 	if !s.gated() {
 		if k := s.linkFor(c.id); k != nil {
 			k.send(r)
@@ -147,7 +152,7 @@ func (s *server) opening() bool {
 // connected reports whether some link is up and not on its way out.
 func (s *server) connected() bool {
 	for _, k := range s.links {
-		if k != nil && k.state == linkUp && !k.blocked && !k.retiring {
+		if k != nil && k.state == linkUp && (!k.blocked || k.lacks()) && !k.retiring {
 			return true
 		}
 	}
@@ -157,6 +162,7 @@ func (s *server) connected() bool {
 // drain sends what waits, as far as it may go.
 func (s *server) drain() {
 	l := s.loop
+	s.askAgain()
 	for s.pending.count > 0 && !s.closed() {
 		r := s.pending.head
 		if r.dead() {
@@ -166,6 +172,12 @@ func (s *server) drain() {
 		if !s.group.takes(r.cmd) {
 			l.fail(s.popPending(), errNoAuthority, s.group.noAuthority())
 			l.leave(r, inServer)
+			continue
+		}
+		if s.behind(r) {
+			var one serverQueue
+			one.push(s.pending.pop())
+			s.shortage.queue.merge(&one)
 			continue
 		}
 		k := s.linkFor(r.clientID())
@@ -309,6 +321,8 @@ func (s *server) why() string {
 		return g.lapsedReason()
 	case s.restUntil > s.loop.now:
 		return fmt.Sprintf("group '%s': its master %s is loading its data", g.name, s.master.Name)
+	case s.shortage.queue.count > 0:
+		return fmt.Sprintf("group '%s': its master %s has fewer replicas than it takes writes with (min-replicas-to-write)", g.name, s.master.Name)
 	case s.connected():
 		return fmt.Sprintf("group '%s': its master %s is behind with its replies", g.name, s.master.Name)
 	case s.cause != "":
@@ -330,6 +344,9 @@ func (s *server) schedule() {
 	}
 	if s.restUntil > s.loop.now {
 		soonest(s.restUntil)
+	}
+	if s.shortage.queue.count > 0 {
+		soonest(s.shortage.askAt)
 	}
 	if (s.used || s.settings().Preconnect) && s.retired == "" && s.master.Known() && s.redialAt > s.loop.now && s.missing() {
 		soonest(s.redialAt)
@@ -357,6 +374,7 @@ func (s *server) update(old *topology.Settings) {
 	moved := master.Generation != s.master.Generation
 	s.master = master
 	if moved {
+		s.resume()
 		s.group.permitsMulti = false
 		s.failures, s.redialAt, s.restUntil, s.cause = 0, 0, 0, ""
 		s.demotion, s.loading = hearsay{}, hearsay{}
@@ -449,6 +467,7 @@ func (s *server) retire(reason string) {
 // becomeRetired ends what waits: no link is dialled any more.
 func (s *server) becomeRetired(reason string) {
 	s.retired = reason
+	s.resume()
 	for s.pending.count > 0 {
 		r := s.popPending()
 		s.loop.fail(r, errGroupGone, "ERR respgate: "+reason)

@@ -173,9 +173,11 @@ func (g *group) collect(gs *report.Group) (links int) {
 				links++
 			}
 		}
-		if h := s.pending.head; h != nil {
-			gs.OldestHeld = max(gs.OldestHeld, time.Duration(g.loop.now-h.start))
-			gs.Cause = s.why()
+		for _, h := range []*request{s.pending.head, s.shortage.queue.head} {
+			if h != nil {
+				gs.OldestHeld = max(gs.OldestHeld, time.Duration(g.loop.now-h.start))
+				gs.Cause = s.why()
+			}
 		}
 	})
 	gs.Links += links

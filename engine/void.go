@@ -64,16 +64,16 @@ func (k *link) lastWrite() (last uint64) {
 func (k *link) ignore(r *request, kind byte, rep *reply) {
 	l, g := k.loop, k.server.group
 	seq := r.seq
-	var demoted, loading, exact bool
+	var why refusal
 	if isError(kind) {
-		demoted, loading, exact = k.server.refusal(r.cmd, rep.first())
+		why = k.server.refusal(r.cmd, rep.first())
 	}
 	switch {
 	case r.dead():
 		g.late++
 		l.leave(r, inServer)
-	case exact && (demoted || loading):
-		k.demoted = k.demoted || demoted
+	case why.exact:
+		k.demoted = k.demoted || why.demoted
 		k.takeRequest(r)
 	case r.repeats():
 		r.retries++
