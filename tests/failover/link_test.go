@@ -2,8 +2,6 @@ package failover
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,13 +73,8 @@ func TestFault22HalfOpenLink(t *testing.T) {
 	const timeout = time.Second
 	s := newStage(t, []string{"g1", "g2"})
 	front := harness.StartFault(t, s.servers["g1"].Addr())
-	_, text, _ := net.SplitHostPort(front.Addr())
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, fake := range s.fakes {
-		fake.Name("g1", "127.0.0.1", port, 1)
+		fake.Name("g1", "127.0.0.1", front.Port(), 1)
 	}
 	s.open(s.sentinels(), fmt.Sprintf("timeout: %v", timeout), fmt.Sprintf("hold: { timeout: %v }", timeout))
 	s.proxy.WaitUp("cache")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +142,52 @@ func TestFault04MasterStops(t *testing.T) {
 	if errs := old.Must("INFO", "errorstats").Str; strings.Contains(errs, "READONLY") {
 		t.Errorf("a write was sent to the old master after the switch:\n%s", errs)
 	}
+}
+
+// TestFault04LateReply lets the old master's reply to a write come when the loop that waits for it has just left that master: it tells of
+// a write that the new master does not have, so what the client gets is that nobody knows.
+func TestFault04LateReply(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, []string{"g1"})
+	old, fresh := s.servers["g1"], harness.StartRedis(t, harness.RedisOptions{})
+	before, after := harness.StartFault(t, old.Addr()), harness.StartFault(t, fresh.Addr())
+	for _, fake := range s.fakes {
+		fake.Name("g1", "127.0.0.1", before.Port(), 1)
+	}
+	c := harness.NewConfig(t)
+	c.Lines = append(c.Lines, "loops: 1")
+	c.Pool("cache", append(harness.SentinelLines(s.groups, s.sentinels(), harness.FleetOptions{}), "timeout: 20s")...)
+	s.proxy = harness.StartProxy(t, c)
+	s.proxy.WaitUp("cache")
+	s.proxy.WaitWatching("cache")
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release)
+	// A loop begins a link when it has left those to the old master, and asks other things than control does.
+	after.Set(harness.ToServer, harness.Fault{Rewrite: func(chunk []byte) []byte {
+		if text := string(chunk); strings.Contains(text, "ROLE") && strings.Contains(text, "server") && !strings.Contains(text, "replication") {
+			release()
+		}
+		return chunk
+	}})
+	conn := dial(t, s.addr())
+	want(t, conn, "1", "INCR", "n")
+	before.Set(harness.ToClient, harness.Fault{Rewrite: func(chunk []byte) []byte { <-released; return chunk }})
+	if err := conn.Write(harness.Encode("INCR", "n")); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, harness.Patience, "the old master has executed it", func() error {
+		if n := old.Must("GET", "n").Text(); n != "2" {
+			return errors.New(n)
+		}
+		return nil
+	})
+	s.announce("g1", "127.0.0.1", after.Port(), 2)
+	if r, err := conn.Receive(); err != nil || r.Kind != '-' || !strings.Contains(r.Str, "may or may not have been executed") {
+		t.Errorf("a late reply of the old master: %s, %v", r.Text(), err)
+	}
+	s.proxy.WaitMaster("cache", "g1", after.Addr())
+	want(t, conn, "1", "INCR", "n")
 }
 
 // TestFault05OldMasterReturns lets a killed master come back: for some seconds it says it is a master, and no byte of a

@@ -126,7 +126,14 @@ func TestFault26SentinelStops(t *testing.T) {
 		}
 		return nil
 	})
-	byHand(t, f, p, "g1")
+	takeover(t, f, p, "g1", func(*harness.Redis) {
+		for _, s := range f.Sentinels {
+			if s != frozen { // which would say OK, and do nothing while it is in tilt
+				s.Must("SENTINEL", "FAILOVER", "g1")
+				return
+			}
+		}
+	})
 	l.Progress(100)
 	untouched(t, l.Finish(f.Masters()))
 }

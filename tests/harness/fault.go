@@ -79,6 +79,9 @@ func StartFault(t testing.TB, upstream string) *FaultProxy {
 // Addr is where clients connect.
 func (f *FaultProxy) Addr() string { return f.listener.Addr().String() }
 
+// Port is the port of Addr.
+func (f *FaultProxy) Port() int { return f.listener.Addr().(*net.TCPAddr).Port }
+
 // Set puts a fault on one direction of all connections.
 func (f *FaultProxy) Set(d Direction, fault Fault) {
 	f.mu.Lock()
