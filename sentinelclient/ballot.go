@@ -68,11 +68,12 @@ func (b *ballot) answered(id linkID, a answer) {
 func (b *ballot) settle() {
 	var quorums []int
 	var downs []time.Duration
-	for _, v := range b.voters {
+	add := func(v *voter) {
 		if v.settings.downAfter > 0 {
 			quorums, downs = append(quorums, v.settings.quorum), append(downs, v.settings.downAfter)
 		}
 	}
+	b.each(add)
 	if len(downs) == 0 {
 		return
 	}
@@ -101,6 +102,7 @@ func (b *ballot) tilt(id linkID, on bool) {
 // its vote: the formulas speak of the configured sentinels.
 func (b *ballot) elect(members []linkID) {
 	b.members = slices.Clone(members)
+	b.settle()
 }
 
 // forget drops a link that is gone for good.
@@ -153,6 +155,17 @@ func (b *ballot) unknown() bool {
 		}
 	})
 	return known == 0 && unknown > 0
+}
+
+// knowing are the voters with a link whose last answer knew the group.
+func (b *ballot) knowing() int {
+	n := 0
+	b.each(func(v *voter) {
+		if v.heard && !v.answer.Unknown {
+			n++
+		}
+	})
+	return n
 }
 
 // mostReplicas is the largest number of replicas that any sentinel counts, -1
@@ -233,17 +246,24 @@ func (b *ballot) lastAsked(single bool) (last time.Time) {
 
 // weakens is from when on no majority renews the authority: its next answer is
 // overdue then. Zero: that is so already, for no majority has a link.
-func (b *ballot) weakens(single bool, poll time.Duration) time.Time {
+// One that is against the master renews nothing.
+func (b *ballot) weakens(single bool, master Address, epoch uint64, poll time.Duration) time.Time {
 	linked := 0
 	b.each(func(v *voter) {
-		if v.heard {
+		if v.heard && !v.against(master, epoch) {
 			linked++
 		}
 	})
 	if linked <= len(b.members)/2 {
 		return time.Time{}
 	}
-	asked := majorityAsked(len(b.members), b.heard(single))
+	var heard []promise
+	b.promisers(single, func(v *voter) {
+		if !v.promised.Asked.IsZero() && !v.against(master, epoch) {
+			heard = append(heard, v.promised)
+		}
+	})
+	asked := majorityAsked(len(b.members), heard)
 	if asked.IsZero() {
 		return time.Time{}
 	}

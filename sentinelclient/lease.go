@@ -43,7 +43,7 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 		until = g.operator()
 		return now.Before(until), until, "operator"
 	}
-	until, by = g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, max(g.cfg.Lease, 0)), "sentinels"
+	until, by = g.contact(max(g.cfg.Lease, 0)), "sentinels"
 	if g.cfg.Lease == LeaseAuto {
 		if end := g.ballot.lease(g.cfg.single(), g.master); !now.Before(until) && end.After(until) {
 			until, by = end, "lease"
@@ -66,11 +66,26 @@ func (g *group) authority(now time.Time) (held bool, until time.Time, by string)
 	return true, until, by
 }
 
+// elected is the epoch that the master was named with, though no majority may have
+// told it yet: whoever names another one with that or an older one is behind.
+func (g *group) elected() uint64 { return max(g.epoch, g.named) }
+
+// contact is until when a majority of the sentinels vouches.
+func (g *group) contact(fixed time.Duration) time.Time {
+	return g.ballot.contact(g.cfg.single(), g.master, g.elected(), g.cfg.Poll, fixed)
+}
+
+// weakens is from when on it does so no more, unless it is heard again.
+func (g *group) weakens() time.Time {
+	return g.ballot.weakens(g.cfg.single(), g.master, g.elected(), g.pace())
+}
+
 // operator is until when a pin counts. It outranks what the sentinels say, but
 // a majority must have said something: a proxy that was stopped has to hear of newer
-// elections first. If there is nobody to hear, the node itself has to be well.
+// elections first. If there is nobody to hear, or who still knows the group, the node
+// itself has to be well.
 func (g *group) operator() time.Time {
-	if single := g.cfg.single(); !g.ballot.weakens(single, g.pace()).IsZero() {
+	if single := g.cfg.single(); g.ballot.knowing() > len(g.members)/2 {
 		return contactEnd(len(g.members), g.ballot.heard(single), g.ballot.window(g.cfg.Poll, max(g.cfg.Lease, 0)))
 	}
 	seen := g.verifiedAt

@@ -117,7 +117,7 @@ func (g *group) due(p *peer) time.Time {
 		return p.nextAsk
 	}
 	soon := p.lastAsk.Add(g.vouchEvery())
-	if weak := g.ballot.weakens(g.cfg.single(), g.pace()); soon.Before(weak) {
+	if weak := g.weakens(); soon.Before(weak) {
 		soon = weak
 	}
 	return earliest(p.nextAsk, soon)
@@ -130,7 +130,7 @@ func (g *group) mayVouch(p *peer) bool {
 
 // wantsAcks: the replicas have to vouch now, or may have to before the next question.
 func (g *group) wantsAcks(now time.Time) bool {
-	return !now.Before(g.ballot.weakens(g.cfg.single(), g.pace()).Add(-2 * g.vouchEvery()))
+	return !now.Before(g.weakens().Add(-2 * g.vouchEvery()))
 }
 
 // vouchEvery is how often a master is asked while its replicas vouch: several times
@@ -261,6 +261,6 @@ func (g *group) onControl(now time.Time, p *peer, r report) {
 // witness lets the replicas that the master lists vouch for it.
 func (g *group) witness(now time.Time, r report) {
 	g.witnesses.counted(g.ballot.mostReplicas())
-	contact := now.Before(g.ballot.contact(g.cfg.single(), g.master, g.epoch, g.cfg.Poll, 0))
+	contact := now.Before(g.contact(0))
 	g.witnesses.reported(r, g.window(), contact)
 }

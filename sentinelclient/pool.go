@@ -421,7 +421,7 @@ func (p *pool) viewOf(now time.Time, name string, ready bool) GroupView {
 	switch {
 	case p.cfg.Lease != 0 || v.Master.IsZero() || !ready:
 	case !p.cfg.single():
-		if until := g.ballot.contact(false, g.master, g.epoch, p.cfg.Poll, 0); now.Before(until) {
+		if until := g.contact(0); now.Before(until) {
 			v.Authority, v.Vouched, v.LeaseUntil = true, "sentinels", until
 		}
 	default:

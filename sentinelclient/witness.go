@@ -70,6 +70,11 @@ func (w *witnesses) reported(r report, window time.Duration, contact bool) {
 	sharp := !w.flows(r) && r.Sharp
 	nobody := w.atLeast == 0 && len(w.known) == 0
 	w.none = nobody && (w.none || contact) // a few sentinels may have forgotten them, and the master lost them
+	for a := range w.known {
+		if _, online := lagging[a]; !online && r.Asked.Before(w.until) {
+			w.until = r.Asked // it may have left to be promoted
+		}
+	}
 	if w.atLeast < 0 || nobody && !w.none || len(lagging) < w.atLeast {
 		return
 	}
@@ -94,6 +99,9 @@ func (w *witnesses) reported(r report, window time.Duration, contact bool) {
 // flows remembers the end of the stream, and reports whether it stands still though
 // acknowledgements were asked for.
 func (w *witnesses) flows(r report) (still bool) {
+	if r.Offset == 0 { // nothing was ever in it, or it was not told: no sample
+		return false
+	}
 	if n := len(w.stream); n > 0 {
 		still = w.stream[n-1].acks && r.Offset == w.stream[n-1].offset
 	}
@@ -106,7 +114,7 @@ func (w *witnesses) flows(r report) (still bool) {
 
 // prove finds for each replica the last answer after which it has got something new.
 func (w *witnesses) prove(r report) {
-	if n := len(w.stream); n > 0 && r.Offset < w.stream[n-1].offset { // it is another stream
+	if n := len(w.stream); n > 0 && r.Offset < w.stream[n-1].offset { // it is another stream, or not told
 		w.stream = w.stream[:0]
 		clear(w.proven)
 	}

@@ -41,6 +41,8 @@ func TestWitnesses(t *testing.T) {
 		{"which is too long, too", 1, []told{{offset: 74, blunt: true, replicas: []replica{late(b, 74)}}}, 0},
 		{"no replica at all", 0, []told{{offset: 74, contact: true}, {offset: 74}}, 3500 * time.Millisecond},
 		{"none, but there was one", 0, []told{{offset: 74, replicas: []replica{on(b, 0)}}, {offset: 148}}, 0},
+		{"an answer without INFO is no sample", 1, []told{{offset: 74, replicas: []replica{on(b, 37)}}, {replicas: []replica{{Address: b}}}, {offset: 148, replicas: []replica{on(b, 37)}}}, 0},
+		{"one that was proven is gone: no longer than that", 1, []told{{offset: 74}, {offset: 148, replicas: []replica{on(b, 111)}}, {offset: 222}}, 2 * time.Second},
 		{"nobody has counted them", -1, []told{{offset: 74, contact: true}, {offset: 148, contact: true, replicas: []replica{on(b, 111)}}}, 0},
 	}
 	for _, tt := range tests {
